@@ -1,0 +1,1 @@
+"""Waybill: the portal of orders and what happens to them."""

@@ -1,0 +1,1 @@
+"""Orders: their documents, their canonical form, their process."""
