@@ -1,0 +1,1 @@
+"""Stand-ins for the outside systems, for development and tests."""
