@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import http
+import http.client
 import os
 import shutil
 import signal
@@ -11,8 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +22,7 @@ SERVICES = ("s3", "sqs", "sns", "ses", "sts")
 NOWHERE = "http://127.0.0.1:9"
 
 
-class EmulatorFailed(RuntimeError):
+class EmulatorError(RuntimeError):
     """Say that the emulator did not start, and quote the end of its log."""
 
 
@@ -74,18 +73,16 @@ class Emulator:
     def log_path(self) -> Path:
         """Give the file that holds what the emulator says."""
         if self._home is None:
-            raise EmulatorFailed("The emulator has not been started.")
+            raise EmulatorError("The emulator has not been started.")
         return self._home / "emulator.log"
 
     def start(self) -> Self:
         """Start the process and return at once; ``wait_ready`` waits until it answers.
 
-        Raises EmulatorFailed when the port is taken: what listens there would answer in its place.
+        Raises EmulatorError when the port is taken: what listens there would answer in its place.
         """
         if not is_free(self.port):
-            raise EmulatorFailed(
-                f"Port {self.port} on {HOST} is taken; the AWS emulator cannot listen there."
-            )
+            raise EmulatorError(f"Port {self.port} on {HOST} is taken: the AWS emulator needs it.")
         if self.state_dir is None:
             self._home = Path(tempfile.mkdtemp(prefix="waybill-aws-"))
         else:
@@ -109,15 +106,13 @@ class Emulator:
         return self._process is not None and self._process.poll() is None
 
     def wait_ready(self, deadline: float = 30.0) -> Self:
-        """Return when it answers; raise EmulatorFailed when it ends or ``deadline`` seconds pass."""
+        """Return when it answers; raise EmulatorError when it ends or ``deadline`` seconds pass."""
         until = time.monotonic() + deadline
         while not self._answers():
             if not self.alive():
-                raise EmulatorFailed(f"The AWS emulator ended while starting:\n{self._log_tail()}")
+                raise EmulatorError(f"The AWS emulator ended while starting:\n{self._log_tail()}")
             if time.monotonic() > until:
-                raise EmulatorFailed(
-                    f"The AWS emulator did not answer in {deadline:g} s:\n{self._log_tail()}"
-                )
+                raise EmulatorError(f"No answer from the AWS emulator in {deadline:g} s:\n{self._log_tail()}")
             time.sleep(0.05)
         return self
 
@@ -138,7 +133,7 @@ class Emulator:
         self.start()
         try:
             return self.wait_ready()
-        except EmulatorFailed:
+        except EmulatorError:
             self.stop()
             raise
 
@@ -148,11 +143,14 @@ class Emulator:
         self.stop()
 
     def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=1)
         try:
-            with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=1) as answer:
-                return isinstance(json.load(answer), dict)
-        except (OSError, ValueError, urllib.error.URLError):
+            connection.request("GET", "/_ministack/health")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
     def _log_tail(self) -> str:
         return self.log_path.read_text(errors="replace")[-2000:]
@@ -176,7 +174,7 @@ def emulator_environment(outer: Mapping[str, str], home: Path, port: int, *, kee
         "LOG_LEVEL": "WARNING",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        "DOCKER_HOST": f"unix://{home}/tmp/no-docker.sock",
+        "DOCKER_HOST": f"unix://{home}/tmp/no-docker.sock",  # noqa: S108 - below our own directory
         "AWS_EC2_METADATA_DISABLED": "true",
         "http_proxy": NOWHERE,
         "https_proxy": NOWHERE,
