@@ -100,15 +100,15 @@ def _read_moment(value: object) -> datetime:
     )
 
 
-def shown(value: object) -> str:
-    """Quote an untrusted value for a sentence: short, and printable everywhere."""
+def shown(value: object, longest: int = 40) -> str:
+    """Quote an untrusted value for a sentence: at most `longest` characters, and printable everywhere."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
-    text = value[:41] if isinstance(value, str) else format(value)[:41]
+    text = (value if isinstance(value, str) else format(value))[: longest + 1]
     text = "".join(c if c.isprintable() else "\ufffd" for c in text)
-    return f"“{text[:40]}…”" if len(text) > 40 else f"“{text}”"
+    return f"“{text[:longest]}…”" if len(text) > longest else f"“{text}”"
 
 
 def text(longest: int, pattern: str = ONE_LINE) -> StringConstraints:
