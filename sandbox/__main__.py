@@ -1,0 +1,174 @@
+"""The command line of the sandbox: `python -m sandbox --help`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sandbox.client import SandboxClient
+
+STATE = Path("var/sandbox")
+_url = click.option(
+    "--url", envvar="SANDBOX_URL", help="Address of the sandbox; default: the one that runs here."
+)
+
+
+@click.group()
+def main() -> None:
+    """Stand-ins for the outside systems, with faults on demand."""
+
+
+@main.command()
+@click.option(
+    "--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
+)
+@click.option("--state", default=STATE, show_default=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--aws-endpoint", required=True, help="Address of the AWS emulator, which takes the mail.")
+def serve(port: int, state: Path, aws_endpoint: str) -> None:
+    """Serve the stand-ins and the mailbox on 127.0.0.1."""
+    from gevent import monkey
+
+    monkey.patch_all()
+
+    from sandbox import server
+
+    try:
+        server.serve(port, state, aws_endpoint, lambda: datetime.now(UTC))
+    except server.CannotServe as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("system")
+@click.argument("kind")
+@click.option("--times", type=int, help="How many calls it hits; default: all until cleared.")
+@click.option("--probability", type=float, help="Share of calls that it hits, 0 to 1.")
+@click.option("--seconds", type=float, help="How late a slow answer comes.")
+@_url
+def fault(
+    system: str,
+    kind: str,
+    times: int | None,
+    probability: float | None,
+    seconds: float | None,
+    url: str | None,
+) -> None:
+    """Let SYSTEM fail: KIND is down, slow, 500, garbage, lost-answer, or clear to end it."""
+    from sandbox.client import SandboxSaysNo
+
+    client = _client(url)
+    try:
+        if kind == "clear":
+            client.clear_fault(system)
+            click.echo(f"{system}: no fault")
+        else:
+            standing = client.put_fault(system, kind, times=times, probability=probability, seconds=seconds)
+            click.echo(_fault_line(system, standing))
+    except SandboxSaysNo as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@_url
+def faults(url: str | None) -> None:
+    """List the faults that stand."""
+    from sandbox.client import SandboxSaysNo
+
+    try:
+        standing = _client(url).faults()
+    except SandboxSaysNo as error:
+        raise click.ClickException(str(error)) from error
+    for system, each in sorted(standing.items()):
+        click.echo(_fault_line(system, each))
+    if not standing:
+        click.echo("no faults")
+
+
+@main.command()
+@click.argument("system", required=False)
+@click.option("--order", help="Only the effects of this order.")
+@_url
+def ledger(system: str | None, order: str | None, url: str | None) -> None:
+    """Print what SYSTEM did, or without SYSTEM a summary (with --order: what all of them did for it)."""
+    from sandbox.client import SandboxSaysNo
+
+    client = _client(url)
+    try:
+        if system is None and order is None:
+            _print_summary(client)
+            return
+        for each in [system] if system else sorted(client.summary()):
+            _print_effects(client, each, order)
+    except SandboxSaysNo as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--aws-endpoint", required=True, help="Address of the AWS emulator.")
+@click.option(
+    "--every", default=5.0, show_default=True, type=click.FloatRange(0.01), help="Seconds between orders."
+)
+@click.option("--bucket", default="orders-in", show_default=True)
+@click.option("--region", default="us-east-1", show_default=True, envvar="AWS_REGION")
+def traffic(aws_endpoint: str, every: float, bucket: str, region: str) -> None:
+    """Put a gentle stream of synthetic orders into the bucket until stopped."""
+    import signal
+    import threading
+
+    from sandbox import traffic as stream
+
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    stream.run(
+        stream.open_bucket(aws_endpoint, bucket, region),
+        clock=lambda: datetime.now(UTC),
+        every=every,
+        stopping=stopping,
+        say=click.echo,
+    )
+
+
+def _client(url: str | None) -> SandboxClient:
+    from sandbox.client import SandboxClient
+
+    written = STATE.with_name(f"{STATE.name}.url")
+    if url is None and written.exists():
+        url = written.read_text().strip()
+    if not url:
+        raise click.ClickException(
+            f"No sandbox runs here ({written} is missing): name one by --url or SANDBOX_URL."
+        )
+    return SandboxClient(url)
+
+
+def _fault_line(system: str, fault: dict[str, object]) -> str:
+    details = [
+        f"{name} {fault[name]}" for name in ("times", "probability", "seconds") if fault[name] is not None
+    ]
+    return ", ".join([f"{system}: {fault['kind']}", *details])
+
+
+def _print_summary(client: SandboxClient) -> None:
+    click.echo(f"{'system':<14} {'effects':>8} {'orders':>8} {'duplicates':>11}")
+    for system, count in sorted(client.summary().items()):
+        click.echo(f"{system:<14} {count['effects']:>8} {count['orders']:>8} {count['duplicates']:>11}")
+
+
+def _print_effects(client: SandboxClient, system: str, order: str | None) -> None:
+    after = 0
+    while page := client.effects(system, order=order, after=after):
+        for effect in page:
+            click.echo(
+                f"{effect['at']}  {system:<13}  {effect['kind']:<10}  {effect['order_number'] or '-'}"
+                f"  {effect['external_id']}  {effect['key'] or '-'}"
+            )
+        after = page[-1]["id"]
+
+
+if __name__ == "__main__":
+    main()
