@@ -1,0 +1,35 @@
+"""Where the outside may be touched. To add a file here is a decision: give its reason."""
+
+from __future__ import annotations
+
+CLOCK, ENVIRONMENT, RANDOMNESS = "the clock", "the environment", "randomness"
+
+# The files that may read the clock, the environment or a source of randomness by themselves.
+EDGES: dict[str, frozenset[str]] = {
+    # The composition: a process begins here, and hands clock and ids to all the rest.
+    "wsgi.py": frozenset({ENVIRONMENT}),
+    "gunicorn.conf.py": frozenset({ENVIRONMENT}),
+    "portal/__main__.py": frozenset({CLOCK, ENVIRONMENT, RANDOMNESS}),
+    "portal/settings.py": frozenset({ENVIRONMENT}),
+    "portal/runtime.py": frozenset({CLOCK, ENVIRONMENT, RANDOMNESS}),
+    "jobs/__main__.py": frozenset({CLOCK, ENVIRONMENT, RANDOMNESS}),
+    "sandbox/__main__.py": frozenset({CLOCK, ENVIRONMENT, RANDOMNESS}),
+    # A nonce or a token that a caller could choose would not be one.
+    "portal/crypto.py": frozenset({RANDOMNESS}),
+    # Builds the environment of its child from the outer one.
+    "sandbox/emulator.py": frozenset({ENVIRONMENT}),
+    # Faults by chance, and orders that no other run has, are what these are for.
+    "sandbox/server.py": frozenset({RANDOMNESS}),
+    "sandbox/traffic.py": frozenset({RANDOMNESS}),
+}
+
+# The files that may catch every error, and what becomes of it there.
+CATCHES_ALL: dict[str, str] = {
+    "portal/web/errors.py": "a page, a fragment or a problem document",
+    "jobs/consumer.py": "the message comes back later, or goes to the waiting queue with its reason",
+    "jobs/transformer.py": "the error of one document of a batch, which the consumer answers",
+    "jobs/job.py": "a line in the log, and the next heartbeat",
+}
+
+# The files that may speak to AWS.
+SPEAKS_TO_AWS = ("portal/clients/aws.py", "portal/clients/mail.py")
