@@ -81,6 +81,13 @@ class Plan:
         """Give the node that an order with these facts starts with."""
         return self._arrive(self.exits[self.start_id], facts)
 
+    def task(self, element_id: str) -> TaskNode:
+        """Give the task of an id. Raises NotFound for an unknown task."""
+        node = self.nodes.get(element_id)
+        if not isinstance(node, TaskNode):
+            raise NotFound(f"The process “{self.key}” has no task “{element_id}”.")
+        return node
+
     def after(self, element_id: str, facts: Facts) -> Node:
         """Give the node that follows the passed task `element_id`. Raises NotFound for an unknown task."""
         if element_id not in self.exits:

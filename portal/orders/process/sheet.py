@@ -23,7 +23,7 @@ _REASONS = {
     "hold": "hold must be true or false",
 }
 
-Wait = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False, strict=True)]
+Wait = Annotated[float, Field(gt=0, le=86_400, strict=True)]
 
 
 class Binding(BaseModel):

@@ -139,6 +139,15 @@ def test_a_fault_is_told_with_the_id_of_its_element(body: str, field: str, reaso
     assert [fault for fault in found if fault.field == field and reason in fault.reason], found
 
 
+def test_a_process_needs_an_id_that_its_column_holds() -> None:
+    nameless, long = (drawing_of(SOUND).replace(b"trial", key) for key in (b"", b"x" * 65))
+    for xml, field, reason in ((nameless, "process", "has no id"), (long, "x" * 65, "at most 64")):
+        with pytest.raises(InvalidInput) as refused:
+            compile_plan(parse_bpmn(xml), parse_sheet(sheet_of("a")))
+        assert refused.value.field == field
+        assert reason in refused.value.reason
+
+
 @pytest.mark.parametrize(
     ("sheet", "field", "reason"),
     [
