@@ -1,0 +1,189 @@
+"""The order runner: claims due steps, calls the systems behind them, commits what came of it."""
+
+import queue
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from jobs.job import Job
+from portal import work
+from portal.clients.breaker import Breakers
+from portal.errors import Upstream
+from portal.orders import mail_deliveries
+from portal.orders.connectors import CONNECTORS, Outside, Passed, Skipped, Task
+from portal.orders.open_orders import Turn, load_turns, note_interruptions
+from portal.orders.progress import Failed, Outcome, Progress, Result
+from portal.orders.service import WORK_KIND
+from portal.work import Moved
+
+_BATCH = 50
+_IDLE_SECONDS = 0.1
+# Claims beyond the attempts of a step that its worker may cost before it is held to be the cause.
+_CRASHES_ALLOWED = 3
+
+
+def run(job: Job) -> None:
+    """Run until the job stops, and the calls in flight are answered and committed."""
+    runner = Runner(job)
+    with ThreadPoolExecutor(job.runtime.settings.calls_in_flight, "call") as pool:
+        while job.turn() or runner.in_flight:
+            if not job.stopping.is_set():
+                runner.claim(pool)
+            runner.commit(pool)
+
+
+class Runner:
+    """One process's share of the work: what it has claimed, what is in flight, what is to be committed."""
+
+    def __init__(self, job: Job) -> None:
+        settings = job.runtime.settings
+        self._job = job
+        self._runtime = job.runtime
+        self._capacity = settings.calls_in_flight
+        self._lease = timedelta(seconds=settings.lease_seconds)
+        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._next_claim_at = 0.0
+        self.in_flight = 0
+        self._breakers = Breakers(settings.breaker_failures, settings.breaker_seconds, job.runtime.monotonic)
+        self._progress = Progress(
+            actor=job.actor, lease=self._lease, new_token=job.runtime.new_id, keep=self._is_closed
+        )
+        self._outside = Outside(
+            job.runtime.systems, job.runtime.mail, job.runtime.order_mails, self._delivered
+        )
+
+    def claim(self, pool: ThreadPoolExecutor) -> None:
+        """Claim as many due steps as there is room for, and set out their calls."""
+        room = min(self._capacity - self.in_flight, _BATCH)
+        if room <= 0 or self._runtime.monotonic() < self._next_claim_at:
+            return
+        self._runtime.reached("runner.before-claim")
+        try:
+            turns = self._claim_trials() + self._runtime.transact(partial(self._claim, limit=room))
+        except Exception as error:  # noqa: BLE001 - an edge: the database is away, and comes back
+            self._job.log.warning("cannot claim", error=str(error))
+            turns = []
+        self._runtime.reached("runner.after-claim")
+        self._job.count("received", len(turns))
+        if len(turns) < room:
+            self._next_claim_at = self._runtime.monotonic() + _IDLE_SECONDS
+        self._set_out(pool, turns)
+
+    def commit(self, pool: ThreadPoolExecutor) -> None:
+        """Wait a moment for results, and commit all that there are together."""
+        results = self._take_results()
+        if not results:
+            return
+        self._runtime.reached("runner.before-commit")
+        with self._runtime.metrics.timed("runner.commit_seconds"):
+            turns = self._commit(results)
+        self._runtime.reached("runner.after-commit")
+        self.in_flight -= len(results)
+        self._set_out(pool, turns)
+
+    def _claim_trials(self) -> list[Turn]:
+        """Claim one step for each system whose breaker lets a trial through now."""
+        turns = []
+        for system, trial_is_due in self._breakers.not_closed().items():
+            if trial_is_due and (trial := self._runtime.transact(partial(self._claim, limit=1, lane=system))):
+                self._breakers.begin_trial(system)
+                turns += trial
+        return turns
+
+    def _claim(self, session: Session, limit: int, lane: str | None = None) -> list[Turn]:
+        claims = work.claim(
+            session,
+            WORK_KIND,
+            limit=limit,
+            lease=self._lease,
+            token=self._runtime.new_id(),
+            lane=lane,
+            without_lanes=() if lane else self._breakers.not_closed(),
+        )
+        turns = load_turns(
+            session, claims, plans=self._runtime.definitions.plans, cipher=self._runtime.cipher
+        )
+        return note_interruptions(session, turns, actor=self._job.actor, now=self._runtime.clock())
+
+    def _set_out(self, pool: ThreadPoolExecutor, turns: Sequence[Turn]) -> None:
+        self.in_flight += len(turns)
+        for turn in turns:
+            pool.submit(self._call, turn)
+
+    def _call(self, turn: Turn) -> None:
+        began = self._runtime.clock()
+        with self._runtime.metrics.timed("orders.call_seconds", turn.node.effect):
+            outcome = self._outcome(turn)
+        self._results.put(Result(turn, outcome, began, self._runtime.clock()))
+
+    def _outcome(self, turn: Turn) -> Outcome:
+        if turn.claimed.attempt > len(turn.node.retry) + 1 + _CRASHES_ALLOWED:
+            reason = (
+                "Every attempt ended with its worker stopping, so this step is no longer tried by itself."
+            )
+            return Failed(Upstream(reason, code="worker-stopped", retryable=False))
+        task = Task(
+            turn.order.order, turn.order.effect_key(turn.node.effect), turn.repeated, turn.order.results
+        )
+        system = turn.node.system
+        try:
+            self._runtime.reached("runner.before-call")
+            outcome: Passed | Skipped = CONNECTORS[turn.node.connector](self._outside, task)
+            self._runtime.reached("runner.after-call")
+        except Upstream as error:
+            if system and error.retryable:
+                self._breakers.failed(system)
+            elif system:
+                self._breakers.passed(system)
+            return Failed(error)
+        except Exception as error:  # an edge: a defect in a connector must leave its reason with the order
+            self._job.log.exception("connector failed", order_id=turn.order.id, step=turn.node.id)
+            reason = f"The step failed by a defect of ours: {type(error).__name__}: {error}"
+            return Failed(Upstream(reason, code="defect", retryable=True, outcome_unknown=True))
+        if system:
+            self._breakers.passed(system)
+        return outcome
+
+    def _take_results(self) -> list[Result]:
+        results = []
+        try:
+            results.append(self._results.get(timeout=_IDLE_SECONDS / 2))
+            while len(results) < _BATCH:
+                results.append(self._results.get_nowait())
+        except queue.Empty:
+            pass
+        return results
+
+    def _commit(self, results: Sequence[Result]) -> list[Turn]:
+        try:
+            turns = self._runtime.transact(partial(self._progress.apply, results=results))
+        except Exception as error:  # noqa: BLE001 - an edge: the leases run out, and the outcomes are asked for
+            self._job.log.warning("cannot commit", results=len(results), error=str(error))
+            self._job.count("dropped", len(results))
+            return []
+        self._job.count("done", sum(not isinstance(result.outcome, Failed) for result in results))
+        self._job.count("failed", sum(isinstance(result.outcome, Failed) for result in results))
+        self._job.details["breakers"] = dict.fromkeys(self._breakers.not_closed(), "open")
+        return turns if not self._job.stopping.is_set() else self._give_back(turns)
+
+    def _give_back(self, turns: Sequence[Turn]) -> list[Turn]:
+        """Let others take at once what this process, about to stop, would only hold until its lease ends."""
+        self._runtime.transact(partial(self._release, turns))
+        return []
+
+    @staticmethod
+    def _release(turns: Sequence[Turn], session: Session) -> None:
+        owned = work.still_owned(session, [turn.claimed for turn in turns])
+        now = work.database_now(session)
+        mine = [turn.claimed for turn in turns if turn.claimed.id in owned]
+        work.move_on(session, [Moved(claimed.id, claimed.lane, 0, now) for claimed in mine])
+
+    def _is_closed(self, lane: str) -> bool:
+        return self._breakers.state(lane) == "closed"
+
+    def _delivered(self, effect_key: str) -> str | None:
+        with self._runtime.writer() as session:
+            return mail_deliveries.message_id_of(session, effect_key)

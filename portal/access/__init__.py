@@ -1,0 +1,1 @@
+"""People, their sessions and the clients of the API."""

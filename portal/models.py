@@ -1,0 +1,9 @@
+"""Every table of the portal, for migrations: importing this registers them all."""
+
+from portal.access import models as access
+from portal.events import AuditEntry, AuditHead, Event
+from portal.metrics import models as metrics
+from portal.orders import models as orders
+from portal.work import Work
+
+__all__ = ["AuditEntry", "AuditHead", "Event", "Work", "access", "metrics", "orders"]

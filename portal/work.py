@@ -1,0 +1,169 @@
+"""The durable work queue inside the database: one hot, small table of work that is due.
+
+A row is inserted in the transaction of the fact that calls for it, claimed under a lease, and moved
+on or deleted with its result. A lease is two columns: while `lease_token` is set, `due_at` is when the
+lease runs out; so the one index that finds due work also finds work whose worker died.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import (
+    Index,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from portal.db import Base, BigId, UtcTime, database_now
+
+
+class Work(Base):
+    """A piece of work that is due at `due_at`, or leased until then.
+
+    `lane` names the outside system that it needs, so that work for a system that is down can be left
+    alone. `attempt` counts the claims of this round.
+    """
+
+    __tablename__ = "work"
+    __table_args__ = (UniqueConstraint("kind", "reference"), Index("ix_work_kind_due_at", "kind", "due_at"))
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    reference: Mapped[int] = mapped_column(BigId)
+    lane: Mapped[str] = mapped_column(String(32), default="")
+    due_at: Mapped[datetime] = mapped_column(UtcTime)
+    lease_token: Mapped[str | None] = mapped_column(String(36))
+    attempt: Mapped[int] = mapped_column(SmallInteger, default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Work that is ours until its lease runs out; `attempt` counts this claim, from 1.
+
+    `interrupted` says that a worker held it before and was never heard of again.
+    """
+
+    id: int
+    reference: int
+    lane: str
+    attempt: int
+    token: str
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The next turn of claimed work: its new lane and attempt, and either a lease of ours or none.
+
+    With a `token` the work stays with this worker until `due_at`; without, anybody may claim it then.
+    """
+
+    id: int
+    lane: str
+    attempt: int
+    due_at: datetime
+    token: str | None = None
+
+
+def enqueue(session: Session, kind: str, references: Iterable[tuple[int, str]], due_at: datetime) -> None:
+    """Insert work for (reference, lane) pairs; a second row for the same reference is an IntegrityError."""
+    rows = [
+        {"kind": kind, "reference": reference, "lane": lane, "due_at": due_at, "attempt": 0}
+        for reference, lane in references
+    ]
+    if rows:
+        session.execute(insert(Work), rows)
+
+
+def claim(
+    session: Session,
+    kind: str,
+    *,
+    limit: int,
+    lease: timedelta,
+    token: str,
+    lane: str | None = None,
+    without_lanes: Collection[str] = (),
+) -> list[Claimed]:
+    """Lease up to `limit` pieces of due work to `token`; the caller commits before it begins the work.
+
+    Rows that another worker is claiming at this moment are skipped, not waited for. With `lane`, only
+    its work is claimed; `without_lanes` are left alone, and their attempts with them.
+    """
+    now = database_now(session)
+    due = select(Work).where(Work.kind == kind, Work.due_at <= now)
+    if lane is not None:
+        due = due.where(Work.lane == lane)
+    if without_lanes:
+        due = due.where(Work.lane.not_in(sorted(without_lanes)))
+    rows = session.scalars(due.order_by(Work.due_at).limit(limit).with_for_update(skip_locked=True)).all()
+    if not rows:
+        return []
+    claimed = [
+        Claimed(row.id, row.reference, row.lane, row.attempt + 1, token, row.lease_token is not None)
+        for row in rows
+    ]
+    session.execute(
+        update(Work)
+        .where(Work.id.in_([row.id for row in rows]))
+        .values(due_at=now + lease, lease_token=token, attempt=Work.attempt + 1),
+        execution_options={"synchronize_session": False},
+    )
+    session.expunge_all()
+    return claimed
+
+
+def still_owned(session: Session, claims: Sequence[Claimed]) -> set[int]:
+    """Lock and return the ids of the claims whose lease is still ours: the fence before any result.
+
+    Work that another worker took over after our lease ran out is not among them, and its result,
+    known to us too late, must be dropped.
+    """
+    held = select(Work.id, Work.lease_token).where(Work.id.in_([c.id for c in claims])).with_for_update()
+    tokens = {row.id: row.lease_token for row in session.execute(held)}
+    return {c.id for c in claims if tokens.get(c.id) == c.token}
+
+
+def move_on(session: Session, moves: Sequence[Moved]) -> None:
+    """Give work that passed the fence its next turn."""
+    if not moves:
+        return
+    statement = (
+        update(Work.__table__)
+        .where(Work.__table__.c.id == bindparam("work_id"))
+        .values(
+            lane=bindparam("new_lane"),
+            attempt=bindparam("new_attempt"),
+            due_at=bindparam("new_due_at"),
+            lease_token=bindparam("new_token"),
+        )
+    )
+    session.connection().execute(
+        statement,
+        [
+            {
+                "work_id": move.id,
+                "new_lane": move.lane,
+                "new_attempt": move.attempt,
+                "new_due_at": move.due_at,
+                "new_token": move.token,
+            }
+            for move in moves
+        ],
+    )
+
+
+def finish(session: Session, ids: Sequence[int]) -> None:
+    """Delete work that passed the fence and is done."""
+    if ids:
+        session.execute(
+            delete(Work).where(Work.id.in_(ids)), execution_options={"synchronize_session": False}
+        )

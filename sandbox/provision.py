@@ -1,0 +1,67 @@
+"""Makes what the portal expects of AWS: buckets, queues, topics and subscriptions; again is harmless."""
+
+import json
+from typing import Any
+
+from portal.clients.aws import make_client
+from portal.settings import Settings
+
+
+def provision(settings: Settings) -> None:
+    """Create all that is missing, and connect bucket, topic and queues."""
+    sqs, s3 = make_client("sqs", settings), make_client("s3", settings)
+    documents = _queue(
+        sqs,
+        settings.order_documents_queue,
+        _queue(sqs, settings.order_documents_waiting_queue),
+        settings.max_receives,
+        settings.visibility_seconds,
+    )
+    _queue(
+        sqs,
+        settings.orders_queue,
+        _queue(sqs, settings.orders_waiting_queue),
+        settings.max_receives,
+        settings.visibility_seconds,
+    )
+    mail_events = _queue(sqs, settings.mail_events_queue)
+    _bucket(s3, settings.originals_bucket)
+    _bucket(s3, settings.orders_bucket)
+    s3.put_bucket_notification_configuration(
+        Bucket=settings.orders_bucket,
+        NotificationConfiguration={
+            "QueueConfigurations": [{"QueueArn": documents, "Events": ["s3:ObjectCreated:*"]}]
+        },
+    )
+    _connect_mail_notices(settings, mail_events)
+
+
+def _queue(
+    sqs: Any, name: str, waiting_arn: str | None = None, max_receives: int = 0, visibility: int = 30
+) -> str:
+    attributes = {"VisibilityTimeout": str(visibility), "MessageRetentionPeriod": "1209600"}
+    if name.endswith(".fifo"):
+        attributes["FifoQueue"] = "true"
+    if waiting_arn:
+        policy = {"deadLetterTargetArn": waiting_arn, "maxReceiveCount": max_receives}
+        attributes["RedrivePolicy"] = json.dumps(policy)
+    url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    return str(arn)
+
+
+def _bucket(s3: Any, name: str) -> None:
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+
+
+def _connect_mail_notices(settings: Settings, queue_arn: str) -> None:
+    domain = settings.mail_from.rpartition("@")[2]
+    # The mailbox stand-in may not be up yet: what concerns the identity goes to SES itself.
+    ses = make_client("ses", settings.model_copy(update={"ses_endpoint_url": None}))
+    sns = make_client("sns", settings)
+    topic = sns.create_topic(Name="mail-events")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn)
+    ses.verify_domain_identity(Domain=domain)
+    for kind in ("Delivery", "Bounce", "Complaint"):
+        ses.set_identity_notification_topic(Identity=domain, NotificationType=kind, SnsTopic=topic)
