@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -20,16 +20,10 @@ from sandbox.emulator import Emulator
 from tests.servers import browser as browsers
 from tests.servers import mariadb as mariadbs
 from tests.servers import sharing
+from tests.servers.urls import Urls
 
 SHARED_SERVERS = pytest.StashKey[Path]()
 DATABASES = ("sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb))
-
-
-class Urls(NamedTuple):
-    """The addresses of one database."""
-
-    writer: str
-    reader: str
 
 
 def pytest_configure(config: pytest.Config) -> None:

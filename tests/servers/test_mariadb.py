@@ -6,10 +6,9 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import Urls
 from tests.servers import mariadb as mariadbs
+from tests.servers.urls import Urls
 from tests.servers.waiting import wait_until
-
 
 FAMILY = (
     "CREATE TABLE parent (id INT PRIMARY KEY)",
