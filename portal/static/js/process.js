@@ -2,6 +2,7 @@
 
 const ZOOM_STEP = 1.25;
 const PADDING = 20;
+const LEGIBLE = 0.6;
 const STATES = ["passed", "current", "exception", "failed", "skipped"];
 const viewers = new WeakMap();
 
@@ -11,17 +12,28 @@ async function fetchXml(url) {
   return answer.text();
 }
 
-function fit(canvas) {
+// All of the drawing where it stays legible; else the place where the order is.
+function fit(viewer) {
+  const canvas = viewer.get("canvas");
   const { inner, outer } = canvas.viewbox();
-  const scale = Math.min((outer.width - 2 * PADDING) / inner.width, (outer.height - 2 * PADDING) / inner.height, 1);
+  const whole = Math.min((outer.width - 2 * PADDING) / inner.width, (outer.height - 2 * PADDING) / inner.height, 1);
+  const scale = Math.max(whole, LEGIBLE);
+  const place = scale > whole ? whereabouts(viewer, inner) : inner;
   const width = outer.width / scale;
   const height = outer.height / scale;
   canvas.viewbox({
-    x: inner.x - (width - inner.width) / 2,
-    y: inner.y - (height - inner.height) / 2,
+    x: place.x - (width - place.width) / 2,
+    y: place.y - (height - place.height) / 2,
     width,
     height,
   });
+}
+
+function whereabouts(viewer, inner) {
+  const canvas = viewer.get("canvas");
+  const isAt = (state) => viewer.get("elementRegistry").find((element) => canvas.hasMarker(element, `wb-step-${state}`));
+  const at = isAt("exception") ?? isAt("current");
+  return at && !at.waypoints ? at : { x: inner.x, y: inner.y, width: canvas.viewbox().outer.width, height: inner.height };
 }
 
 function mark(viewer, marks) {
@@ -57,9 +69,9 @@ async function draw(figure) {
   const canvas = viewer.get("canvas");
   mark(viewer, JSON.parse(figure.dataset.processMarks || "{}"));
   viewers.set(figure, viewer);
-  fit(canvas);
+  fit(viewer);
   name(holder, figure.dataset.processName);
-  wire(figure, canvas, holder);
+  wire(figure, viewer, holder);
   figure.querySelector("details")?.removeAttribute("open");
 }
 
@@ -69,18 +81,19 @@ function name(holder, label) {
   svg?.setAttribute("aria-label", label);
 }
 
-function wire(figure, canvas, holder) {
+function wire(figure, viewer, holder) {
+  const canvas = viewer.get("canvas");
   const actions = {
     in: () => canvas.zoom(canvas.zoom() * ZOOM_STEP, "auto"),
     out: () => canvas.zoom(canvas.zoom() / ZOOM_STEP, "auto"),
-    fit: () => fit(canvas),
+    fit: () => fit(viewer),
   };
   figure.addEventListener("click", (event) => {
     actions[event.target.closest("[data-zoom]")?.dataset.zoom]?.();
   });
   new ResizeObserver(() => {
     canvas.resized();
-    fit(canvas);
+    fit(viewer);
   }).observe(holder);
 }
 
