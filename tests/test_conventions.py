@@ -30,6 +30,11 @@ def test_every_package_of_the_portal_is_a_domain_or_declared_as_infrastructure(s
     assert not undeclared_packages(sources), "Say in tests/conventions/source.py what these packages are."
 
 
+def test_every_declared_edge_is_still_one(sources: list[Source]) -> None:
+    stale = code.stale_declarations(sources)
+    assert not stale, "\n".join(["Take it out of tests/conventions/edges.py:", *stale])
+
+
 LONG = "x = 1\n" * 401
 LONG_FUNCTION = "def work() -> None:\n" + "    x = 1\n" * 40
 BROKEN = [
@@ -44,21 +49,21 @@ BROKEN = [
         "portal/orders/service.py",
         "import datetime\ndatetime.datetime.now()",
     ),
-    ("the-outside-is-read-at-the-edges", "jobs/runner.py", "from datetime import datetime as d\nd.now(None)"),
+    ("the-outside-is-read-at-the-edges", "jobs/a_job.py", "from datetime import datetime as d\nd.now(None)"),
     ("the-outside-is-read-at-the-edges", "portal/work.py", "import time\ndef f(clock=time.time): ..."),
     ("the-outside-is-read-at-the-edges", "portal/db.py", "import os\nos.environ['HOME']"),
     ("the-outside-is-read-at-the-edges", "portal/db.py", "from os import environ\nenviron.get('HOME')"),
     ("the-outside-is-read-at-the-edges", "portal/orders/service.py", "from uuid import uuid4\nuuid4()"),
     ("the-outside-is-read-at-the-edges", "portal/web/csrf.py", "import secrets\nsecrets.token_hex(8)"),
     ("the-outside-is-read-at-the-edges", "portal/orders/retry.py", "from random import random\nrandom()"),
-    ("the-outside-is-read-at-the-edges", "jobs/runner.py", "from random import Random\nRandom()"),
-    ("the-outside-is-read-at-the-edges", "portal/settings.py", "import time\ntime.time()"),
-    ("product-code-does-not-print", "jobs/runner.py", "print('done')"),
+    ("the-outside-is-read-at-the-edges", "jobs/a_job.py", "from random import Random\nRandom()"),
+    ("the-outside-is-read-at-the-edges", "jobs/__main__.py", "import time\ntime.time()"),
+    ("product-code-does-not-print", "jobs/a_job.py", "print('done')"),
     ("only-the-edges-commit", "portal/orders/service.py", "def f(session):\n    session.commit()"),
     ("only-the-edges-commit", "portal/orders/queries.py", "def f(session):\n    session.rollback()"),
     ("errors-are-caught-by-name", "portal/orders/service.py", "try: ...\nexcept Exception: ..."),
-    ("errors-are-caught-by-name", "jobs/runner.py", "try: ...\nexcept: ..."),
-    ("errors-are-caught-by-name", "jobs/runner.py", "try: ...\nexcept (KeyError, BaseException) as e: ..."),
+    ("errors-are-caught-by-name", "jobs/a_job.py", "try: ...\nexcept: ..."),
+    ("errors-are-caught-by-name", "jobs/a_job.py", "try: ...\nexcept (KeyError, BaseException) as e: ..."),
     ("tests-use-real-parts", "tests/orders/test_service.py", "from unittest import mock\nmock.Mock()"),
     ("tests-use-real-parts", "tests/test_db.py", "def test_x(monkeypatch): monkeypatch.setattr('a', 1)"),
     ("tests-wait-for-a-condition", "tests/test_work.py", "import time\ntime.sleep(1)"),
@@ -103,7 +108,7 @@ KEPT = [
     ("names-say-something", "portal/orders/service.py", "from contextlib import contextmanager"),
     ("the-outside-is-read-at-the-edges", "portal/runtime.py", "import time\ntime.time()"),
     ("the-outside-is-read-at-the-edges", "portal/orders/retry.py", "def f(random): random.random()"),
-    ("the-outside-is-read-at-the-edges", "jobs/runner.py", "from random import Random\nRandom(7)"),
+    ("the-outside-is-read-at-the-edges", "jobs/a_job.py", "from random import Random\nRandom(7)"),
     (
         "the-outside-is-read-at-the-edges",
         "portal/db.py",
@@ -149,9 +154,20 @@ def test_every_rule_is_seen_to_find_something() -> None:
     assert {name for name, _, _ in BROKEN} == set(RULES)
 
 
+def test_a_declared_edge_that_is_none_is_found() -> None:
+    sources = [
+        Source(PurePosixPath("portal/crypto.py"), "import secrets"),
+        Source(PurePosixPath("portal/web/errors.py"), "try: ...\nexcept KeyError: ..."),
+    ]
+    assert code.stale_declarations(sources) == [
+        "portal/crypto.py does not read randomness",
+        "portal/web/errors.py does not catch every error",
+    ]
+
+
 def test_a_complaint_tells_the_place() -> None:
-    source = Source(PurePosixPath("jobs/runner.py"), "x = 1\nprint(x)\n")
-    assert RULES["product-code-does-not-print"].complaints([source]) == ["jobs/runner.py:2: print(…)"]
+    source = Source(PurePosixPath("jobs/a_job.py"), "x = 1\nprint(x)\n")
+    assert RULES["product-code-does-not-print"].complaints([source]) == ["jobs/a_job.py:2: print(…)"]
 
 
 def test_a_route_without_a_role_is_found() -> None:

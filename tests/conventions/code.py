@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeGuard
 
 from tests.conventions.edges import CATCHES_ALL, CLOCK, EDGES, ENVIRONMENT, RANDOMNESS
 from tests.conventions.source import Finding, Rule, Source, is_below
@@ -74,26 +75,47 @@ def _words(name: str) -> set[str]:
 def outside_reads(source: Source) -> Iterator[Finding]:
     """Find reads of clock, environment and randomness that this file is not an edge for."""
     allowed = EDGES.get(str(source.path), frozenset())
+    for line, name, kind in _reads(source):
+        if kind not in allowed:
+            yield line, f"{name} reads {kind}"
+
+
+def _reads(source: Source) -> Iterator[tuple[int, str, str]]:
     known = _imported_names(source.tree)
     for node in ast.walk(source.tree):
-        if not isinstance(node, ast.Name | ast.Attribute):
-            continue
-        name = _full_name(node, known)
-        kind = OUTSIDE.get(name)
-        if kind is None and is_below(name, RANDOM_MODULES) and "." in name and not is_below(name, NOT_RANDOM):
-            kind = RANDOMNESS
-        if kind is not None and kind not in allowed:
-            yield node.lineno, f"{name} reads {kind}"
-    if RANDOMNESS not in allowed:
-        yield from _unseeded(source.tree, known)
+        if isinstance(node, ast.Name | ast.Attribute):
+            name = _full_name(node, known)
+            kind = _kind_of_read(name)
+            if kind is not None:
+                yield node.lineno, name, kind
+        elif _is_unseeded(node, known):
+            yield node.lineno, "random.Random without a seed", RANDOMNESS
 
 
-def _unseeded(tree: ast.Module, known: dict[str, str]) -> Iterator[Finding]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and not node.args and not node.keywords:
-            name = _full_name(node.func, known)
-            if name == "random.Random":
-                yield node.lineno, "random.Random without a seed reads randomness"
+def _is_unseeded(node: ast.AST, known: dict[str, str]) -> TypeGuard[ast.Call]:
+    if not isinstance(node, ast.Call) or node.args or node.keywords:
+        return False
+    return _full_name(node.func, known) == "random.Random"
+
+
+def _kind_of_read(name: str) -> str | None:
+    module, _, function = name.partition(".")
+    if module in RANDOM_MODULES and function and not is_below(name, NOT_RANDOM):
+        return RANDOMNESS
+    return OUTSIDE.get(name)
+
+
+def stale_declarations(sources: Iterable[Source]) -> list[str]:
+    """Give a line for each declared edge that the file no longer is."""
+    stale = []
+    for source in sources:
+        path = str(source.path)
+        if path in EDGES:
+            kinds = {kind for _, _, kind in _reads(source)}
+            stale += [f"{path} does not read {kind}" for kind in sorted(EDGES[path] - kinds)]
+        if path in CATCHES_ALL and not any(broad_catches(source)):
+            stale.append(f"{path} does not catch every error")
+    return stale
 
 
 def _imported_names(tree: ast.Module) -> dict[str, str]:

@@ -9,11 +9,10 @@ EDGES: dict[str, frozenset[str]] = {
     # The composition: a process begins here, and hands clock and ids to all the rest.
     "wsgi.py": frozenset({ENVIRONMENT}),
     "gunicorn.conf.py": frozenset({ENVIRONMENT}),
-    "portal/__main__.py": frozenset({CLOCK, ENVIRONMENT, RANDOMNESS}),
-    "portal/settings.py": frozenset({ENVIRONMENT}),
-    "portal/runtime.py": frozenset({CLOCK, ENVIRONMENT, RANDOMNESS}),
-    "jobs/__main__.py": frozenset({CLOCK, ENVIRONMENT, RANDOMNESS}),
-    "sandbox/__main__.py": frozenset({CLOCK, ENVIRONMENT, RANDOMNESS}),
+    "portal/__main__.py": frozenset({ENVIRONMENT}),
+    "portal/runtime.py": frozenset({CLOCK, RANDOMNESS}),
+    "jobs/__main__.py": frozenset({ENVIRONMENT}),
+    "sandbox/__main__.py": frozenset({CLOCK}),
     # A nonce or a token that a caller could choose would not be one.
     "portal/crypto.py": frozenset({RANDOMNESS}),
     # Builds the environment of its child from the outer one.
@@ -28,7 +27,10 @@ CATCHES_ALL: dict[str, str] = {
     "portal/web/errors.py": "a page, a fragment or a problem document",
     "jobs/consumer.py": "the message comes back later, or goes to the waiting queue with its reason",
     "jobs/transformer.py": "the error of one document of a batch, which the consumer answers",
+    "jobs/runner.py": "a failed attempt with its reason; or, the database being away, the lease runs out",
+    "jobs/waiting.py": "a line in the log, a pause, and the message comes back by itself",
     "jobs/job.py": "a line in the log, and the next heartbeat",
+    "jobs/supervisor.py": "a line in the log, and the job is started again",
 }
 
 # The files that may speak to AWS.
