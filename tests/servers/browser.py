@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +21,14 @@ ARGUMENTS = (
 )
 
 
-def executable() -> str | None:
+def executable(path: str | None = None) -> str | None:
     """Find the Chromium or Chrome of this machine."""
-    named = os.environ.get("CHROMIUM_PATH")
-    return next((found for name in (named, *NAMES) if name and (found := shutil.which(name))), None)
+    return next((found for name in NAMES if (found := shutil.which(name, path=path))), None)
 
 
-def missing() -> str | None:
+def missing(path: str | None = None) -> str | None:
     """Say why no browser can be started here, or None."""
-    return None if executable() else "Chromium is not installed: apt-get install chromium"
+    return None if executable(path) else "Chromium is not installed: apt-get install chromium"
 
 
 @contextmanager

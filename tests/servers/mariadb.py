@@ -52,14 +52,14 @@ class Tuning:
     options: tuple[str, ...] = ()
 
 
-def binary(name: str) -> str | None:
+def binary(name: str, path: str | None = None) -> str | None:
     """Find a program of MariaDB, also where only root's PATH would look."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}" if path is None else path)
 
 
-def missing() -> str | None:
+def missing(path: str | None = None) -> str | None:
     """Say why no server can be started here, or None."""
-    if binary(SERVER) and binary(INSTALLER):
+    if binary(SERVER, path) and binary(INSTALLER, path):
         return None
     return "MariaDB is not installed: apt-get install mariadb-server"
 
