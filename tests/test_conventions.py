@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+from importlib import import_module
 from pathlib import PurePosixPath
 from textwrap import dedent
 
 import pytest
 from flask import Flask
 
+from portal.settings import load_settings
 from tests.conventions import code, pages, ways
-from tests.conventions.source import Rule, Source, read_sources, undeclared_packages
+from tests.conventions.source import (
+    Rule,
+    Source,
+    read_sources,
+    lost_tests,
+    undeclared_packages,
+)
 
 RULES = {rule.name: rule for rule in (*code.RULES, *ways.RULES, *pages.RULES)}
 PUBLIC = object()
@@ -33,6 +42,35 @@ def test_every_package_of_the_portal_is_a_domain_or_declared_as_infrastructure(s
 def test_every_declared_edge_is_still_one(sources: list[Source]) -> None:
     stale = code.stale_declarations(sources)
     assert not stale, "\n".join(["Take it out of tests/conventions/edges.py:", *stale])
+
+
+def test_every_test_is_found_where_its_module_is(sources: list[Source]) -> None:
+    lost = lost_tests(sources)
+    mend = "Name it for its module: portal/orders/x.py is tested in tests/orders/test_x.py."
+    assert not lost, "\n".join([mend, *lost])
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    wiring = pytest.importorskip("portal.app")
+    environ = {
+        "DATABASE_WRITER_URL": f"sqlite:///{tmp_path_factory.mktemp('routes') / 'waybill.db'}",
+        "SECRET_KEY": "s" * 32,
+        "DATA_KEY": base64.b64encode(bytes(32)).decode(),
+    }
+    created: Flask = wiring.create_app(load_settings(environ))
+    return created
+
+
+def test_every_route_says_who_may_use_it(app: Flask) -> None:
+    open_to_all = pages.routes_without_roles(app, import_module("portal.web.permissions").PUBLIC)
+    mend = "Mark the view with the roles that may use it, or as PUBLIC (portal/web/permissions.py):"
+    assert not open_to_all, "\n".join([mend, *open_to_all])
+
+
+def test_every_address_is_kebab_case(app: Flask) -> None:
+    unkempt = pages.unkempt_addresses(app)
+    assert not unkempt, "\n".join(["Write words in lower case, joined by hyphens:", *unkempt])
 
 
 LONG = "x = 1\n" * 401
@@ -163,6 +201,24 @@ def test_a_declared_edge_that_is_none_is_found() -> None:
         "portal/crypto.py does not read randomness",
         "portal/web/errors.py does not catch every error",
     ]
+
+
+def test_a_test_without_a_module_is_found() -> None:
+    paths = (
+        "portal/orders/service.py",
+        "jobs/runner.py",
+        "tests/orders/test_service.py",
+        "tests/orders/test_service_push.py",
+        "tests/orders/test_services.py",
+        "tests/jobs/test_runner.py",
+        "jobs/__main__.py",
+        "tests/jobs/test_main.py",
+        "tests/test_orders.py",
+        "tests/test_runner.py",
+        "tests/faults/test_kill.py",
+    )
+    lost = lost_tests(Source(PurePosixPath(path), "") for path in paths)
+    assert lost == ["tests/orders/test_services.py", "tests/test_runner.py"]
 
 
 def test_a_complaint_tells_the_place() -> None:

@@ -15,6 +15,8 @@ NOT_OURS = PurePosixPath("portal/static/vendor")
 SUFFIXES = (".py", ".html", ".js")
 DOMAINS = frozenset({"access", "bookings", "ledger", "live", "metrics", "orders", "referrals"})
 INFRASTRUCTURE = frozenset({"web", "clients", "migrations", "templates", "static"})
+# Tests of many parts together, and of all files.
+TESTS_OF_MANY = frozenset({"browser", "faults", "test_conventions.py"})
 
 Finding = tuple[int, str]
 
@@ -107,6 +109,26 @@ def undeclared_packages(sources: Iterable[Source]) -> set[str]:
         if source.path.parts[0] == "portal" and len(source.path.parts) > 2
     }
     return packages - DOMAINS - INFRASTRUCTURE
+
+
+def lost_tests(sources: Iterable[Source]) -> list[str]:
+    """Give the tests whose path does not tell which module they test."""
+    paths = {source.path for source in sources if source.is_python}
+    modules = {path.with_suffix("") for path in paths} | {path.parent for path in paths}
+    return [
+        str(path)
+        for path in sorted(paths)
+        if path.name.startswith("test_") and path.parts[1] not in TESTS_OF_MANY
+        if not any(_is_named_for(path, module) for module in modules)
+    ]
+
+
+def _is_named_for(test: PurePosixPath, module: PurePosixPath) -> bool:
+    below = PurePosixPath(*test.parts[1:-1])
+    if module.parent not in (PurePosixPath("portal") / below, below, test.parent):
+        return False
+    # test_service_push.py is a part of the tests of service.py, and test_main.py those of __main__.py.
+    return f"{test.stem.removeprefix('test_')}_".startswith(f"{module.name.strip('_')}_")
 
 
 def imports(source: Source) -> Iterator[Finding]:
