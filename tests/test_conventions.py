@@ -15,8 +15,8 @@ from tests.conventions import code, pages, ways
 from tests.conventions.source import (
     Rule,
     Source,
-    read_sources,
     lost_tests,
+    read_sources,
     undeclared_packages,
 )
 
