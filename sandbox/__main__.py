@@ -15,6 +15,9 @@ STATE = Path("var/sandbox")
 _url = click.option(
     "--url", envvar="SANDBOX_URL", help="Address of the sandbox; default: the one that runs here."
 )
+_aws_endpoint = click.option(
+    "--aws-endpoint", envvar="AWS_ENDPOINT_URL", required=True, help="Address of the AWS emulator."
+)
 
 
 @click.group()
@@ -27,7 +30,7 @@ def main() -> None:
     "--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
 )
 @click.option("--state", default=STATE, show_default=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--aws-endpoint", required=True, help="Address of the AWS emulator, which takes the mail.")
+@_aws_endpoint
 def serve(port: int, state: Path, aws_endpoint: str) -> None:
     """Serve the stand-ins and the mailbox on 127.0.0.1."""
     from gevent import monkey
@@ -108,13 +111,16 @@ def ledger(system: str | None, order: str | None, url: str | None) -> None:
 
 
 @main.command()
-@click.option("--aws-endpoint", required=True, help="Address of the AWS emulator.")
+@_aws_endpoint
 @click.option(
     "--every", default=5.0, show_default=True, type=click.FloatRange(0.01), help="Seconds between orders."
 )
 @click.option("--bucket", default="orders-in", show_default=True)
 @click.option("--region", default="us-east-1", show_default=True, envvar="AWS_REGION")
-def traffic(aws_endpoint: str, every: float, bucket: str, region: str) -> None:
+@click.option(
+    "--account", default="test", show_default=True, envvar="AWS_ACCESS_KEY_ID", help="Owner of the bucket."
+)
+def traffic(aws_endpoint: str, every: float, bucket: str, region: str, account: str) -> None:
     """Put a gentle stream of synthetic orders into the bucket until stopped."""
     import signal
     import threading
@@ -125,7 +131,7 @@ def traffic(aws_endpoint: str, every: float, bucket: str, region: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     stream.run(
-        stream.open_bucket(aws_endpoint, bucket, region),
+        stream.open_bucket(aws_endpoint, bucket, region, account),
         clock=lambda: datetime.now(UTC),
         every=every,
         stopping=stopping,

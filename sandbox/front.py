@@ -88,8 +88,8 @@ class Front:
                 return self._under_faults(
                     stand_in.system, lambda: self._execute(stand_in, environ), effect=True
                 )
-        if path.startswith("/ses/"):
-            return self._relay(environ, path.removeprefix("/ses"))
+        if path == "/ses" or path.startswith("/ses/"):
+            return self._relay(environ, path.removeprefix("/ses") or "/")
         if method == "GET" and (question := _QUESTION.fullmatch(path)):
             system, key = question["system"], question["key"]
             return self._under_faults(system, lambda: self._tell(system, key), effect=False)
@@ -154,11 +154,14 @@ class Front:
 
     def _relay(self, environ: WSGIEnvironment, path: str) -> Answer:
         """Pass a request on to the emulator's SES, and write down each message that it accepts."""
-        body = _body(environ)
-        message = mail.outgoing(path, environ.get("CONTENT_TYPE", ""), body)
-        return self._under_faults(
-            "mail", lambda: self._forward(environ, path, body, message), effect=message is not None
-        )
+        try:
+            body = _body(environ)
+            message = mail.outgoing(path, environ.get("CONTENT_TYPE", ""), body)
+            return self._under_faults(
+                "mail", lambda: self._forward(environ, path, body, message), effect=message is not None
+            )
+        except Refused as refusal:
+            return mail.as_ses_error(path, refusal)
 
     def _forward(
         self, environ: WSGIEnvironment, path: str, body: bytes, message: mail.Outgoing | None

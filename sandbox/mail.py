@@ -17,10 +17,11 @@ from email.header import decode_header, make_header
 from email.message import EmailMessage, Message
 from email.parser import BytesHeaderParser, BytesParser
 from email.utils import getaddresses
+from html import escape
 from typing import Any
 from urllib.parse import parse_qs
 
-from sandbox.answers import Refused, decode_object, encode
+from sandbox.answers import Answer, Refused, decode_object, encode
 
 SEND_PATH_V2 = "/v2/email/outbound-emails"
 BULK_PATH_V2 = "/v2/email/outbound-bulk-emails"
@@ -89,6 +90,27 @@ def accepted_id(body: bytes) -> str:
     except ValueError:
         return ""
     return str(document.get("MessageId", "")) if isinstance(document, dict) else ""
+
+
+def as_ses_error(path: str, refusal: Refused) -> Answer:
+    """Write a refusal as SES would, in the protocol of the request, for clients to understand."""
+    if path.startswith("/v2/"):
+        return Answer(
+            refusal.status,
+            encode({"message": refusal.detail}),
+            headers=(("x-amzn-ErrorType", refusal.code),),
+        )
+    blame = "Sender" if refusal.status < 500 else "Receiver"
+    body = (
+        f"<ErrorResponse><Error><Type>{blame}</Type><Code>{refusal.code}</Code>"
+        f"<Message>{escape(refusal.detail)}</Message></Error></ErrorResponse>"
+    )
+    return Answer(refusal.status, body.encode(), "text/xml")
+
+
+def recipients_of(request: str) -> list[str]:
+    """Return the addresses on the envelope of a message that `Outgoing.as_request` wrote."""
+    return list(json.loads(request)["to"])
 
 
 def read_letter(request: str) -> Letter:

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as PlainResponse
 from sandbox.answers import Refused, decode_object, invalid, problem
 from sandbox.faults import Fault, FaultBoard
 from sandbox.ledger import SYSTEMS, Effect, Ledger
-from sandbox.mail import Letter, read_letter
+from sandbox.mail import Letter, read_letter, recipients_of
 
 MAILS_A_PAGE = 50
 MAX_EFFECTS = 1000
@@ -103,7 +103,7 @@ def _mailbox(ledger: Ledger) -> Blueprint:
         found = ledger.mails(query=query, before=before, limit=MAILS_A_PAGE + 1)
         return render_template(
             "mails.html",
-            rows=[(effect, read_letter(effect.request)) for effect in found[:MAILS_A_PAGE]],
+            rows=[(effect, recipients_of(effect.request)) for effect in found[:MAILS_A_PAGE]],
             older=found[MAILS_A_PAGE - 1].id if len(found) > MAILS_A_PAGE else None,
             query=query,
             newest=before == _LARGEST_ID,

@@ -81,7 +81,7 @@ def serve(port: int, state: Path, emulator_url: str, clock: Callable[[], datetim
         try:
             server.start()
         except OSError as error:
-            raise CannotServe(f"Port {port} cannot be had: {error.strerror}.") from error
+            raise CannotServe(f"Port {port} cannot be had: {os.strerror(error.errno or 0)}.") from error
         server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         url = f"http://{HOST}:{server.server_port}"
         url_file(state).write_text(url)

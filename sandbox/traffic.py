@@ -28,16 +28,16 @@ class Bucket:
     put: Callable[[str, bytes, str], object]
 
 
-def open_bucket(aws_endpoint: str, name: str, region: str) -> Bucket:
-    """Reach a bucket of the emulator."""
+def open_bucket(aws_endpoint: str, name: str, region: str, account: str) -> Bucket:
+    """Reach a bucket of the emulator; `account` is the access key id, by which it keeps accounts apart."""
     patience = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
-    # The emulator asks for no real credentials, and the machine's own must never reach it.
     client = boto3.client(
         "s3",
         endpoint_url=aws_endpoint,
         region_name=region,
-        aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",  # noqa: S106
+        aws_access_key_id=account,
+        # The emulator asks for no secret, and the machine's own must never reach it.
+        aws_secret_access_key="none",  # noqa: S106
         config=patience,
     )
 
