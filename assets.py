@@ -44,9 +44,9 @@ def is_current(root: Path) -> bool:
     vendor = root / VENDOR
     try:
         manifest = json.loads((vendor / MANIFEST).read_bytes())
-        return manifest["inputs"] == inputs_digest(root) and manifest["files"] == hash_files(vendor)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return False
+    return bool(manifest == {"inputs": inputs_digest(root), "files": hash_files(vendor)})
 
 
 def hash_files(folder: Path) -> dict[str, str]:
