@@ -1,0 +1,1 @@
+"""What is measured, and against whom; each prints its figures, none of them is a test."""
