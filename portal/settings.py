@@ -22,57 +22,122 @@ def _is_a_data_key(value: str) -> str:
     return value
 
 
+DataKey = Annotated[str, AfterValidator(_is_a_data_key)]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
 class Settings(BaseModel):
     """What the environment told the process; each field is the variable of its name in capitals."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    database_writer_url: str = "sqlite:///var/waybill.db"
-    database_reader_url: str = ""
-    database_pool_size: int = Field(default=20, ge=1, le=200)
+    database_writer_url: str = Field(
+        default="sqlite:///var/waybill.db",
+        description="SQLAlchemy address of the database that is written to: mysql+pymysql://… or sqlite:///….",
+    )
+    database_reader_url: str = Field(default="", description="The same for reading; empty: the writer.")
+    database_pool_size: int = Field(
+        default=20, ge=1, le=200, description="Connections that each process keeps to each of the two."
+    )
 
-    secret_key: str = Field(min_length=32)
-    data_key: Annotated[str, AfterValidator(_is_a_data_key)]
-    session_hours: int = Field(default=12, ge=1, le=720)
-    cookie_secure: bool = True
-    trusted_proxies: int = Field(default=0, ge=0, le=5)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    secret_key: str = Field(min_length=32, description="Signs cookies and form tokens.")
+    data_key: DataKey = Field(
+        description="32 random bytes in base64: encrypts personal data and keys its look-up hashes."
+    )
+    session_hours: int = Field(default=12, ge=1, le=720, description="How long a login lasts.")
+    cookie_secure: bool = Field(
+        default=True, description="Whether cookies are sent over HTTPS only; false only on one's own machine."
+    )
+    trusted_proxies: int = Field(
+        default=0, ge=0, le=5, description="How many proxies before the portal set X-Forwarded-For."
+    )
+    log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
 
-    aws_region: str = "us-east-1"
-    aws_endpoint_url: str | None = None
-    ses_endpoint_url: str | None = None
-    aws_access_key_id: str | None = None
-    aws_secret_access_key: str | None = None
+    aws_region: str = Field(default="us-east-1", description="Region of queues, buckets and mail.")
+    aws_endpoint_url: str | None = Field(
+        default=None, description="Where AWS is spoken to; unset: AWS itself."
+    )
+    ses_endpoint_url: str | None = Field(
+        default=None, description="Where SES is spoken to, when elsewhere than the rest of AWS."
+    )
+    aws_access_key_id: str | None = Field(
+        default=None, description="Access key; unset: what boto3 finds, such as the instance's role."
+    )
+    aws_secret_access_key: str | None = Field(default=None, description="Its secret.")
 
-    orders_bucket: str = "orders-in"
-    originals_bucket: str = "order-originals"
-    order_documents_queue: str = "order-documents"
-    orders_queue: str = "orders.fifo"
-    order_documents_waiting_queue: str = "order-documents-waiting"
-    orders_waiting_queue: str = "orders-waiting.fifo"
-    mail_events_queue: str = "mail-events"
-    max_receives: int = Field(default=10, ge=1, le=1000)
-    visibility_seconds: int = Field(default=30, ge=1, le=43200)
-    max_document_bytes: int = Field(default=10_000_000, ge=1_000, le=100_000_000)
-    api_requests_per_minute: int = Field(default=6_000, ge=1)
+    orders_bucket: str = Field(default="orders-in", description="Bucket into which order documents are put.")
+    originals_bucket: str = Field(
+        default="order-originals",
+        description="Bucket for the originals of orders that came by the API or by import.",
+    )
+    order_documents_queue: str = Field(
+        default="order-documents", description="Queue with the events of the bucket."
+    )
+    orders_queue: str = Field(default="orders.fifo", description="FIFO queue with canonical orders.")
+    order_documents_waiting_queue: str = Field(
+        default="order-documents-waiting", description="Where events go that fail too often."
+    )
+    orders_waiting_queue: str = Field(
+        default="orders-waiting.fifo", description="Where canonical orders go that fail too often."
+    )
+    mail_events_queue: str = Field(
+        default="mail-events", description="Queue with the delivery notices of SES."
+    )
+    max_receives: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="How often a message is received without success before it waits for a person.",
+    )
+    visibility_seconds: int = Field(
+        default=30, ge=1, le=43200, description="How long a received message is hidden from others."
+    )
+    max_document_bytes: int = Field(
+        default=10_000_000, ge=1_000, le=100_000_000, description="Size above which a document is refused."
+    )
+    api_requests_per_minute: int = Field(
+        default=6_000, ge=1, description="Requests of one API client in a minute before it is told to wait."
+    )
 
-    gift_card_url: str = "http://127.0.0.1:8090/gift-card"
-    eom_url: str = "http://127.0.0.1:8090/eom"
-    tax_documents_url: str = "http://127.0.0.1:8090/tax-documents"
-    pos_url: str = "http://127.0.0.1:8090/pos"
-    mail_from: str = "orders@mail.waybill.example"
-    call_deadline_seconds: float = Field(default=10, gt=0, le=120)
-    calls_in_flight: int = Field(default=32, ge=1, le=500)
-    breaker_failures: int = Field(default=20, ge=1)
-    breaker_seconds: float = Field(default=5, gt=0)
-    lease_seconds: float = Field(default=60, gt=0, le=3600)
+    gift_card_url: str = Field(description="Address of the gift card system.")
+    eom_url: str = Field(description="Address of enterprise order management.")
+    tax_documents_url: str = Field(description="Address of the tax document system.")
+    pos_url: str = Field(description="Address of the point of sale.")
+    mail_from: str = Field(
+        default="orders@mail.waybill.example",
+        description="Sender of all mails; its domain is verified in SES.",
+    )
+    call_deadline_seconds: float = Field(
+        default=10, gt=0, le=120, description="How long one call of an outside system may take in all."
+    )
+    calls_in_flight: int = Field(
+        default=32, ge=1, le=500, description="Calls that one runner has under way at once."
+    )
+    breaker_failures: int = Field(
+        default=20, ge=1, description="Failed calls in a row after which a system is left alone."
+    )
+    breaker_seconds: float = Field(
+        default=5, gt=0, description="How long it is left alone before one call tries it again."
+    )
+    lease_seconds: float = Field(
+        default=60, gt=0, le=3600, description="How long a worker may hold a step before others take over."
+    )
 
-    jobs: str = "all"
-    heartbeat_seconds: float = Field(default=5, gt=0)
-    dogstatsd_host: str | None = None
-    dogstatsd_port: int = Field(default=8125, ge=1, le=65535)
-    sandbox_url: str | None = None
-    kill_at: str = ""
+    jobs: str = Field(
+        default="all",
+        description="Jobs that start beside the web process: all, none, or names joined by commas.",
+    )
+    heartbeat_seconds: float = Field(default=5, gt=0, description="How often each job says that it is alive.")
+    dogstatsd_host: str | None = Field(
+        default=None, description="Where DogStatsd listens; unset: nothing is sent to Datadog."
+    )
+    dogstatsd_port: int = Field(default=8125, ge=1, le=65535, description="Its port.")
+    sandbox_url: str | None = Field(
+        default=None, description="Address of the stand-ins of the outside systems, where they are used."
+    )
+    kill_at: str = Field(
+        default="", description="For tests: a named point at which the process kills itself."
+    )
 
     @property
     def reader_url(self) -> str:
