@@ -46,7 +46,12 @@ def is_current(root: Path) -> bool:
         manifest = json.loads((vendor / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return False
-    return bool(manifest == {"inputs": inputs_digest(root), "files": hash_files(vendor)})
+    return bool(manifest == describe(root, vendor))
+
+
+def describe(root: Path, folder: Path) -> dict[str, Any]:
+    """Give the manifest of a vendor folder: what it was made from, and the hash of each file."""
+    return {"inputs": inputs_digest(root), "files": hash_files(folder)}
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -107,8 +112,7 @@ def build(root: Path) -> None:
         made.mkdir()
         modules = install_packages(root, folder)
         fill(tomllib.loads((root / "assets.toml").read_text("utf-8")), modules, made)
-        manifest = {"inputs": inputs_digest(root), "files": hash_files(made)}
-        (made / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        (made / MANIFEST).write_text(json.dumps(describe(root, made), indent=2) + "\n", "utf-8")
         vendor = root / VENDOR
         vendor.parent.mkdir(parents=True, exist_ok=True)
         if vendor.exists():

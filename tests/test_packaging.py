@@ -95,36 +95,45 @@ def test_every_npm_package_is_locked_by_its_hash() -> None:
 
 
 @pytest.fixture
-def copy_of_assets(tmp_path: Path) -> Path:
-    """A folder with the inputs and the vendor files of this checkout."""
+def made_assets(tmp_path: Path) -> Path:
+    """A folder with the inputs of this checkout and a vendor folder that was made from them."""
     for name in assets.INPUTS:
         shutil.copy(ROOT / name, tmp_path / name)
-    shutil.copytree(ROOT / assets.VENDOR, tmp_path / assets.VENDOR)
-    assert assets.is_current(tmp_path), "Run `make assets`."
+    vendor = tmp_path / assets.VENDOR
+    (vendor / "licenses").mkdir(parents=True)
+    for name in ("htmx.min.js", "licenses/htmx.txt"):
+        (vendor / name).write_text(name)
+    (vendor / assets.MANIFEST).write_text(json.dumps(assets.describe(tmp_path, vendor)))
+    assert assets.is_current(tmp_path)
     return tmp_path
 
 
-def test_an_altered_vendor_file_is_made_anew(copy_of_assets: Path) -> None:
-    with (copy_of_assets / assets.VENDOR / "htmx.min.js").open("a") as file:
+def test_an_altered_vendor_file_is_made_anew(made_assets: Path) -> None:
+    with (made_assets / assets.VENDOR / "htmx.min.js").open("a") as file:
         file.write("\n")
-    assert not assets.is_current(copy_of_assets)
+    assert not assets.is_current(made_assets)
 
 
-def test_a_missing_vendor_file_is_made_anew(copy_of_assets: Path) -> None:
-    (copy_of_assets / assets.VENDOR / assets.SPRITE).unlink()
-    assert not assets.is_current(copy_of_assets)
+def test_a_missing_vendor_file_is_made_anew(made_assets: Path) -> None:
+    (made_assets / assets.VENDOR / "licenses" / "htmx.txt").unlink()
+    assert not assets.is_current(made_assets)
 
 
-def test_a_foreign_file_in_the_vendor_folder_is_thrown_out(copy_of_assets: Path) -> None:
-    (copy_of_assets / assets.VENDOR / "foreign.js").write_text("")
-    assert not assets.is_current(copy_of_assets)
+def test_a_foreign_file_in_the_vendor_folder_is_thrown_out(made_assets: Path) -> None:
+    (made_assets / assets.VENDOR / "foreign.js").write_text("")
+    assert not assets.is_current(made_assets)
+
+
+def test_a_vendor_folder_without_a_manifest_is_made_anew(made_assets: Path) -> None:
+    (made_assets / assets.VENDOR / assets.MANIFEST).unlink()
+    assert not assets.is_current(made_assets)
 
 
 @pytest.mark.parametrize("name", assets.INPUTS)
-def test_a_changed_input_makes_the_vendor_files_anew(copy_of_assets: Path, name: str) -> None:
-    with (copy_of_assets / name).open("a") as file:
+def test_a_changed_input_makes_the_vendor_files_anew(made_assets: Path, name: str) -> None:
+    with (made_assets / name).open("a") as file:
         file.write(" ")
-    assert not assets.is_current(copy_of_assets)
+    assert not assets.is_current(made_assets)
 
 
 def test_a_sprite_has_one_symbol_for_each_icon(tmp_path: Path) -> None:
