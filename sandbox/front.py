@@ -41,7 +41,10 @@ _OWN_TO_A_CONNECTION = {
 
 
 class Front:
-    """Answer the application's calls; hand everything else to `pages`."""
+    """Answer the application's calls; hand everything else to `pages`.
+
+    `in_flight` counts the calls that have no answer yet.
+    """
 
     def __init__(
         self,
@@ -61,12 +64,16 @@ class Front:
         self._pages = pages
         self._clock = clock
         self._pause = pause
+        self.in_flight = 0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.in_flight += 1
         try:
             answer = self._answer(environ)
         except Refused as refusal:
             answer = problem(refusal)
+        finally:
+            self.in_flight -= 1
         if answer is None:
             return self._pages(environ, start_response)
         start_response(

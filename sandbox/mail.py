@@ -151,7 +151,7 @@ def _message(data: str, envelope: list[str]) -> Outgoing:
     named = [str(value) for name in ("To", "Cc", "Bcc") for value in headers.get_all(name, [])]
     return Outgoing(
         mime=mime,
-        recipients=tuple(address for _, address in getaddresses(envelope or named) if address),
+        recipients=tuple(_storable(address) for _, address in getaddresses(envelope or named) if address),
         key=_header(headers, EFFECT_HEADER) or None,
         order_number=_header(headers, ORDER_HEADER) or None,
         subject=_header(headers, "Subject"),
@@ -161,11 +161,16 @@ def _message(data: str, envelope: list[str]) -> Outgoing:
 def _header(headers: Message, name: str) -> str:
     raw = str(headers.get(name, ""))
     if "=?" not in raw:
-        return " ".join(raw.split())
+        return _storable(" ".join(raw.split()))
     try:
-        return str(make_header(decode_header(raw)))
+        return _storable(str(make_header(decode_header(raw))))
     except (LookupError, ValueError):
-        return raw
+        return _storable(raw)
+
+
+def _storable(text: str) -> str:
+    """Replace what UTF-8 cannot hold: a message must not be accepted and then fail to be written down."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _content(message: EmailMessage, subtype: str) -> str:

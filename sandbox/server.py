@@ -24,6 +24,7 @@ from sandbox.pages import create_pages
 
 HOST = "127.0.0.1"
 CONNECTIONS_TO_EMULATOR = 64
+LONGEST_STOP = 3.0
 EMULATOR_TIMEOUT = urllib3.Timeout(connect=2, read=30)
 
 
@@ -86,19 +87,23 @@ def serve(port: int, state: Path, emulator_url: str, clock: Callable[[], datetim
         url = f"http://{HOST}:{server.server_port}"
         url_file(state).write_text(url)
         try:
-            _run(server, url)
+            _run(server, front, url)
         finally:
             url_file(state).unlink(missing_ok=True)
             ledger.close()
 
 
-def _run(server: WSGIServer, url: str) -> None:
+def _run(server: WSGIServer, front: Front, url: str) -> None:
     stopping = gevent.event.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stopping.set)
     print(f"The sandbox listens on {url}", flush=True)
     stopping.wait()
-    server.stop(timeout=1)
+    server.stop()
+    # A mail that SES has accepted must still be written down.
+    with gevent.Timeout(LONGEST_STOP, False):
+        while front.in_flight:
+            gevent.sleep(0.01)
 
 
 @contextmanager

@@ -108,10 +108,6 @@ def _money(request: dict[str, Any], field: str) -> Decimal | None:
     value = request.get(field)
     if value is None:
         return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, str | int | Decimal)
-        or not _MONEY.fullmatch(str(value))
-    ):
+    if not isinstance(value, str | int | Decimal) or not _MONEY.fullmatch(str(value)):
         raise invalid(field, f"{field} must be an amount from 0, with at most 2 decimals.")
     return Decimal(value)

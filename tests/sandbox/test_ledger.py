@@ -58,6 +58,12 @@ def test_a_mail_sent_twice_is_two_rows_and_a_duplicate_although_the_key_is_the_s
     assert first.id == 1
 
 
+def test_a_mail_that_cannot_be_written_whole_leaves_nothing(ledger: Ledger) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        ledger.append_mail(effect(ledger, "mail"), ["\ud800@example.com"])
+    assert ledger.page("mail", order=None, after=0, limit=9) == []
+
+
 def test_mails_that_belong_to_no_order_are_no_duplicates(ledger: Ledger) -> None:
     for _ in range(3):
         ledger.append_mail(effect(ledger, "mail", key=None, order_number=None), ["a@example.com"])

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from sandbox.mail import Outgoing, read_letter
+from sandbox.mail import SEND_PATH_V2, Outgoing, outgoing, read_letter
 from tests.sandbox.running import RunningSandbox
 
 SENDER = "orders@mail.example.com"
@@ -131,6 +131,13 @@ def test_faults_fail_a_mail_before_or_after_it_was_accepted(
     assert sandbox.orders_with_effects("mail", order) == sent
     assert bool(accepted) == (kind == "lost-answer")
     send(client, message(order))
+
+
+def test_an_address_that_no_text_can_hold_does_not_keep_a_mail_from_the_ledger() -> None:
+    document = b'{"Content": {"Raw": {"Data": ""}}, "Destination": {"ToAddresses": ["a\\ud800@example.com"]}}'
+    found = outgoing(SEND_PATH_V2, "application/json", document)
+    assert found is not None
+    assert found.recipients == ("a?@example.com",)
 
 
 def test_a_letter_in_a_charset_that_lies_can_be_read() -> None:

@@ -35,6 +35,7 @@ def test_the_html_of_a_mail_runs_no_script_wherever_it_is_opened(
     sandbox: RunningSandbox, aws_account: str, order: str
 ) -> None:
     send(ses(sandbox, aws_account), message(order))
+    assert "¡Tu pedido está en camino!" in sandbox.page(f"/sandbox/mail?q={order}")
     answer = sandbox.send("GET", f"/sandbox/mail/{identity_of(sandbox, order)}/html")
     assert answer.data.decode().strip() == HTML
     policy = [rule.strip() for rule in answer.headers["Content-Security-Policy"].split(";")]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.sandbox.running import EOM, POS, RunningSandbox, call_of
+from tests.servers.waiting import wait_until
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -33,6 +35,15 @@ def test_it_stops_cleanly_although_a_connection_is_open(tmp_path: Path, number: 
         assert address.read_text() == running.url
         assert running.stop(number) == 0
         assert not address.exists()
+
+
+def test_a_call_in_flight_is_answered_before_it_stops(tmp_path: Path) -> None:
+    with RunningSandbox(tmp_path / "state", NOWHERE) as running, ThreadPoolExecutor(1) as pool:
+        running.client.put_fault("pos", "slow", seconds=0.7)
+        answer = pool.submit(running.post, POS, call_of(POS, "O-1"), "key")
+        wait_until(lambda: running.orders_with_effects("pos", "O-1"), 10, "the effect of the slow call")
+        assert running.stop() == 0
+        assert answer.result().status == 201
 
 
 def test_a_state_in_use_is_refused_in_one_line(tmp_path: Path) -> None:

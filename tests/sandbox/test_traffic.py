@@ -8,12 +8,62 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 from portal.orders.documents.reader import load_formats, read_document
+from sandbox.traffic import Bucket, run
 from tests.servers.waiting import wait_until
+
+NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+
+
+class UnsteadyBucket:
+    """A bucket that is away for the calls named, and that ends the stream after some calls."""
+
+    def __init__(self, away: set[int], last: int) -> None:
+        self.away = away
+        self.last = last
+        self.calls = 0
+        self.kept: list[str] = []
+        self.stopping = Event()
+
+    def put(self, key: str, body: bytes, content_type: str) -> None:
+        self.calls += 1
+        if self.calls == self.last:
+            self.stopping.set()
+        if self.calls in self.away:
+            raise ClientError({"Error": {"Code": "NoSuchBucket"}}, "PutObject")
+        self.kept.append(key)
+
+
+def number(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def stream_into(bucket: UnsteadyBucket) -> list[str]:
+    said: list[str] = []
+    target = Bucket("orders-in", bucket.put)
+    run(target, clock=lambda: NOW, every=0.001, stopping=bucket.stopping, say=said.append)
+    return said
+
+
+def test_a_bucket_that_is_away_is_told_of_once_each_time_and_no_order_is_left_out() -> None:
+    bucket = UnsteadyBucket(away={2, 3, 4, 6, 7}, last=9)
+    said = stream_into(bucket)
+    assert [" back" in line for line in said[1:]] == [False, True, False, True]
+    assert [number(key)[-5:] for key in bucket.kept] == ["-0001", "-0002", "-0003", "-0004"]
+
+
+def test_two_streams_started_at_the_same_moment_share_no_number() -> None:
+    one, other = UnsteadyBucket(set(), 5), UnsteadyBucket(set(), 5)
+    stream_into(one)
+    stream_into(other)
+    assert not {number(key) for key in one.kept} & {number(key) for key in other.kept}
 
 
 @contextmanager
@@ -48,7 +98,7 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-def test_orders_arrive_once_the_bucket_is_there_and_its_absence_is_said_once(
+def test_orders_arrive_once_the_bucket_is_there_and_a_signal_ends_the_stream(
     aws_endpoint: str, aws_account: str
 ) -> None:
     s3: Any = boto3.client(
@@ -77,4 +127,4 @@ def test_orders_arrive_once_the_bucket_is_there_and_its_absence_is_said_once(
     formats = load_formats()
     for key in before[:5]:
         order = read_document(s3.get_object(Bucket=bucket, Key=key)["Body"].read(), formats).order
-        assert order.number == key.rpartition(".")[0]
+        assert order.number == number(key)
