@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from enum import Enum, auto
 from typing import Final
 from xml.sax.saxutils import escape, unescape
 
@@ -17,26 +18,29 @@ from portal.orders.documents.xml import decoded
 
 HIDDEN: Final = "••••"
 
-_SECRETS: Final = frozenset(
-    ["sharedsecret", "secret", "clientsecret", "password", "passwd", "pwd", "token", "accesstoken", "refreshtoken", "apikey", "privatekey", "authorization", "cvv", "cvc", "cv2", "securitycode", "pin"]
-)
-_CARDS: Final = frozenset(
-    ["cardnumber", "giftcardnumber", "giftcertificatecode", "paymentid", "primaryaccountnumber", "primaryaccountnumberid", "pan"]
-)
+TOO_DEEP: Final = "This document is nested too deeply to be shown."
+
+# What elements, attributes and keys are called, in lower case, without prefix and signs.
+_SECRET_NAMES: Final = frozenset({"authorization", "pin", "cvv", "cvc", "cv2", "securitycode"})
+_SECRET_ENDINGS: Final = ("secret", "password", "passwd", "pwd", "token", "apikey", "privatekey")
+_CARD_NAMES: Final = frozenset({"paymentid", "pan", "giftcertificatecode"})
+_CARD_ENDINGS: Final = ("cardnumber", "primaryaccountnumber", "primaryaccountnumberid")
 _CARD_LISTS: Final = frozenset({"giftcards", "giftcard"})
+_DEEPEST: Final = 256
 
 _DIGIT_GROUPS: Final = re.compile(r"[0-9]+(?:[ -][0-9]+)*")
 _SHORTEST_CARD: Final = 13
 _LONGEST_CARD: Final = 19
+_MOST_GROUPS: Final = 6
 
 _XML_TOKEN: Final = re.compile(
     r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<[^<>\"']*+(?:\"[^\"]*+\"[^<>\"']*+|'[^']*+'[^<>\"']*+)*+>?|[^<]+",
     re.DOTALL,
 )
 _XML_NAME: Final = re.compile(r"</?([^\s/>]+)")
-_XML_ATTRIBUTE: Final = re.compile(r"""([^\s=<>"']+)(\s*=\s*)("[^"]*"|'[^']*')""")
+_XML_ATTRIBUTE: Final = re.compile(r"""(?<![^\s=<>"'])([^\s=<>"']++)(\s*+=\s*+)("[^"]*"|'[^']*')""")
 _XML_CHARACTER: Final = re.compile(r"&#(x[0-9A-Fa-f]{1,6}|[0-9]{1,7});")
-_JSON_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[{}\[\],:]|[^"{}\[\],:\s]+|\s+', re.DOTALL)
+_JSON_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\],:]|[^"{}\[\],:\s]+|\s+', re.DOTALL)
 
 
 def masked_card_number(number: str) -> str:
@@ -61,11 +65,47 @@ def masked_text(text: str) -> str:
     attribute or key says that they are a card number or a secret.
     """
     start = text.lstrip("\ufeff \t\r\n")[:1]
-    if start == "<":
-        return "".join(_masked_xml(text))
-    if start in ("{", "["):
-        return "".join(_masked_json(text))
+    try:
+        if start == "<":
+            return "".join(_masked_xml(text))
+        if start in ("{", "["):
+            return "".join(_masked_json(text))
+    except _TooDeep:
+        return TOO_DEEP
     return _masked_cards(text)
+
+
+class _TooDeep(Exception):
+    """Say that no honest document is nested like this; to walk it could take for ever."""
+
+
+class _Kind(Enum):
+    """What a name says about the values below it."""
+
+    PLAIN = auto()
+    CARD_LIST = auto()
+    CARD = auto()
+    SECRET = auto()
+
+
+def _kind(name: str, above: _Kind = _Kind.PLAIN) -> _Kind:
+    """Tell the kind of the values of that name; what is below a card number or secret is one too."""
+    plain = "".join(c for c in name.rpartition(":")[2].lower() if c.isalnum())
+    if above is _Kind.SECRET or plain in _SECRET_NAMES or plain.endswith(_SECRET_ENDINGS):
+        return _Kind.SECRET
+    if above is _Kind.CARD or plain in _CARD_NAMES or plain.endswith(_CARD_ENDINGS):
+        return _Kind.CARD
+    if above is _Kind.CARD_LIST and plain == "number":
+        return _Kind.CARD
+    return _Kind.CARD_LIST if above is _Kind.CARD_LIST or plain in _CARD_LISTS else _Kind.PLAIN
+
+
+def _masked(kind: _Kind, value: str) -> str:
+    if kind is _Kind.SECRET:
+        return HIDDEN if value.strip() else value
+    if kind is _Kind.CARD:
+        return value.replace(value.strip(), masked_card_number(value)) if value.strip() else value
+    return _masked_cards(value)
 
 
 def _masked_cards(text: str) -> str:
@@ -88,7 +128,7 @@ def _masked_run(run: re.Match[str]) -> str:
 
 def _end_of_card(groups: list[str], first: int) -> int | None:
     digits = ""
-    for last in range(first, len(groups), 2):
+    for last in range(first, min(first + 2 * _MOST_GROUPS, len(groups)), 2):
         digits += groups[last]
         if len(digits) > _LONGEST_CARD or not digits.isdigit():
             return None
@@ -102,57 +142,50 @@ def _passes_luhn(digits: str) -> bool:
     return (sum(map(int, digits[-1::-2])) + sum(d - 9 if d > 9 else d for d in doubled)) % 10 == 0
 
 
-def _masked_by(name: str, value: str) -> str:
-    """Mask a value by what its element, attribute or key is called, else by what it looks like."""
-    plain = _plain_name(name)
-    if plain in _SECRETS:
-        return HIDDEN if value.strip() else value
-    if plain in _CARDS:
-        return value.replace(value.strip(), masked_card_number(value)) if value.strip() else value
-    return _masked_cards(value)
-
-
-def _plain_name(name: str) -> str:
-    return "".join(c for c in name.rpartition(":")[2].lower() if c.isalnum())
-
-
 def _masked_xml(text: str) -> Iterator[str]:
-    names: list[str] = []
-    for token in _XML_TOKEN.findall(text):
-        name = next((n for n in reversed(names) if _plain_name(n) in _SECRETS | _CARDS), "")
-        if token.startswith("<![CDATA["):
-            closed = "]]>" if token.endswith("]]>") else ""
-            yield "<![CDATA[" + _masked_by(name, token[9 : len(token) - len(closed)]) + closed
-        elif token.startswith("<!--"):
-            closed = "-->" if token.endswith("-->") else ""
-            yield "<!--" + _masked_by(name, token[4 : len(token) - len(closed)]) + closed
-        elif token.startswith("<"):
-            _enter_or_leave(token, names)
-            yield _XML_ATTRIBUTE.sub(_masked_attribute, token)
+    opened: list[tuple[str, _Kind]] = [("", _Kind.PLAIN)]
+    for part in _XML_TOKEN.findall(text):
+        kind = opened[-1][1]
+        if part.startswith("<![CDATA["):
+            yield _masked_between("<![CDATA[", part, "]]>", kind)
+        elif part.startswith("<!--"):
+            yield _masked_between("<!--", part, "-->", kind)
+        elif part.startswith("<"):
+            _enter_or_leave(part, opened)
+            yield _XML_ATTRIBUTE.sub(_masked_attribute, part)
         else:
-            yield _masked_markup(name, token)
+            yield _masked_markup(kind, part)
 
 
-def _enter_or_leave(tag: str, names: list[str]) -> None:
+def _masked_between(start: str, part: str, end: str, kind: _Kind) -> str:
+    end = end if part.endswith(end) else ""
+    return start + _masked(kind, part[len(start) : len(part) - len(end)]) + end
+
+
+def _enter_or_leave(tag: str, opened: list[tuple[str, _Kind]]) -> None:
     match = _XML_NAME.match(tag)
     if match is None or tag.startswith(("<?", "<!")) or tag.endswith("/>"):
         return
+    name = match[1]
     if not tag.startswith("</"):
-        names.append(match[1])
-    elif match[1] in names:
-        while names.pop() != match[1]:
+        opened.append((name, _kind(name, opened[-1][1])))
+    elif any(name == other for other, _ in opened):
+        while opened.pop()[0] != name:
             pass
+    if len(opened) > _DEEPEST:
+        raise _TooDeep
 
 
 def _masked_attribute(attribute: re.Match[str]) -> str:
     quoted = attribute[3]
-    return attribute[1] + attribute[2] + quoted[0] + _masked_markup(attribute[1], quoted[1:-1]) + quoted[0]
+    value = _masked_markup(_kind(attribute[1]), quoted[1:-1])
+    return attribute[1] + attribute[2] + quoted[0] + value + quoted[0]
 
 
-def _masked_markup(name: str, markup: str) -> str:
+def _masked_markup(kind: _Kind, markup: str) -> str:
     """Mask text as it stands in a document, where a digit may be written as `&#52;`."""
-    value = _XML_CHARACTER.sub(_character, unescape(markup, {"&quot;": '"', "&apos;": "'"}))
-    masked = _masked_by(name, value)
+    value = unescape(_XML_CHARACTER.sub(_character, markup), {"&quot;": '"', "&apos;": "'"})
+    masked = _masked(kind, value)
     return markup if masked == value else escape(masked, {'"': "&quot;", "'": "&apos;"})
 
 
@@ -162,43 +195,43 @@ def _character(reference: re.Match[str]) -> str:
 
 
 def _masked_json(text: str) -> Iterator[str]:
-    """Mask scalars by the innermost key above them that is telling; a key is known by its colon."""
-    tokens = _JSON_TOKEN.findall(text)
-    keys: list[str] = [""]
-    for index, token in enumerate(tokens):
-        if token in "{[":
-            keys.append("")
-        elif token in "}]":
-            keys = keys[:-1] or [""]
-        elif token == ",":
-            keys[-1] = ""
-        if token.isspace() or token in "{}[],:":
-            yield token
-        elif keys[-1] == "" and _is_key(tokens, index):
-            keys[-1] = _json_string(token)
-            yield token
+    """Mask the scalars by the keys above them; a string is a key if a colon follows."""
+    parts = _JSON_TOKEN.findall(text)
+    opened = [_Kind.PLAIN]
+    kind = _Kind.PLAIN
+    for index, part in enumerate(parts):
+        if part in ("{", "["):
+            opened.append(kind)
+        elif part in ("}", "]"):
+            kind = opened.pop() if len(opened) > 1 else _Kind.PLAIN
+        elif part == ",":
+            kind = opened[-1]
+        if len(opened) > _DEEPEST:
+            raise _TooDeep
+        if part.isspace() or part in ("{", "}", "[", "]", ",", ":"):
+            yield part
+        elif _is_key(parts, index):
+            kind = _kind(_json_string(part), opened[-1])
+            yield part
         else:
-            yield _masked_scalar(keys, token)
+            yield _masked_scalar(kind, part)
 
 
-def _is_key(tokens: list[str], index: int) -> bool:
-    after = next((token for token in tokens[index + 1 : index + 3] if not token.isspace()), "")
-    return tokens[index].startswith('"') and after == ":"
+def _is_key(parts: list[str], index: int) -> bool:
+    after = next((part for part in parts[index + 1 : index + 3] if not part.isspace()), "")
+    return parts[index].startswith('"') and after == ":"
 
 
-def _masked_scalar(keys: list[str], token: str) -> str:
-    value = _json_string(token)
-    name = next((key for key in reversed(keys) if _plain_name(key) in _SECRETS | _CARDS), "")
-    if not name and keys[-1] == "number" and any(_plain_name(key) in _CARD_LISTS for key in keys):
-        name = "cardnumber"
-    masked = _masked_by(name, value)
-    return token if masked == value else json.dumps(masked, ensure_ascii=False)
+def _masked_scalar(kind: _Kind, part: str) -> str:
+    value = _json_string(part)
+    masked = _masked(kind, value)
+    return part if masked == value else json.dumps(masked, ensure_ascii=False)
 
 
-def _json_string(token: str) -> str:
-    if not token.startswith('"'):
-        return token
+def _json_string(part: str) -> str:
+    if not part.startswith('"'):
+        return part
     try:
-        return str(json.loads(token, strict=False))
+        return str(json.loads(part, strict=False))
     except ValueError:
-        return token.strip('"')
+        return part.strip('"')
