@@ -37,12 +37,14 @@ class PurchaseOrder(Base):
 
     __tablename__ = "purchase_order"
     __table_args__ = (
-        Index("ix_purchase_order_status_id", "status", "id"),
-        Index("ix_purchase_order_channel_id", "channel", "id"),
-        Index("ix_purchase_order_store_id", "store", "id"),
-        Index("ix_purchase_order_country_id", "country", "id"),
+        Index("ix_purchase_order_status_received_at", "status", "received_at"),
+        Index("ix_purchase_order_channel_received_at", "channel", "received_at"),
+        Index("ix_purchase_order_store_received_at", "store", "received_at"),
+        Index("ix_purchase_order_country_received_at", "country", "received_at"),
         Index("ix_purchase_order_email_index", "email_index"),
         Index("ix_purchase_order_received_at", "received_at"),
+        Index("ix_purchase_order_completed_at", "completed_at"),
+        Index("ix_purchase_order_total", "total"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
