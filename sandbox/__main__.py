@@ -139,6 +139,23 @@ def traffic(aws_endpoint: str, every: float, bucket: str, region: str, account: 
     )
 
 
+@main.command()
+@click.option(
+    "--home", default=Path("var"), show_default=True, type=click.Path(path_type=Path, file_okay=False)
+)
+def up(home: Path) -> None:
+    """Start the whole of Waybill on this machine: portal, jobs, stand-ins, AWS emulator, orders."""
+    import os
+
+    from sandbox.up import CannotStart
+    from sandbox.up import up as start
+
+    try:
+        start(home.resolve(), os.environ, click.echo)
+    except CannotStart as error:
+        raise click.ClickException(str(error)) from error
+
+
 def _client(url: str | None) -> SandboxClient:
     from sandbox.client import SandboxClient
 
