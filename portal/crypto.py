@@ -34,5 +34,18 @@ class DataCipher:
         return hmac.new(self._index_key, value.encode(), hashlib.sha256).hexdigest()
 
 
+def new_token() -> str:
+    """Return 256 random bits as text that is safe in cookies, headers and addresses."""
+    return secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """Return the SHA-256 of a token, in hex: the form in which tokens are kept.
+
+    A token has 256 random bits, so that no slow hash is needed: nobody can try them all.
+    """
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
 def _derive(root: bytes, purpose: bytes) -> bytes:
     return HKDFExpand(algorithm=hashes.SHA256(), length=32, info=purpose).derive(root)

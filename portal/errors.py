@@ -39,6 +39,16 @@ class Forbidden(WaybillError):
     default_code = "forbidden"
 
 
+class TooManyRequests(WaybillError):
+    """Say that this was asked for too often; it may be asked again after `retry_after` seconds."""
+
+    default_code = "too-many-requests"
+
+    def __init__(self, reason: str, *, retry_after: int, code: str | None = None) -> None:
+        super().__init__(reason, code=code)
+        self.retry_after = retry_after
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One field that was refused: `field` such as `lines[0].amount`, and the reason in plain words."""

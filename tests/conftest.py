@@ -22,6 +22,8 @@ from tests.servers import mariadb as mariadbs
 from tests.servers import sharing
 from tests.servers.urls import Urls
 
+pytest_plugins = ["tests.web.portal"]
+
 SHARED_SERVERS = pytest.StashKey[Path]()
 DATABASES = ("sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb))
 

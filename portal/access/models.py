@@ -71,3 +71,13 @@ class ApiClient(Base):
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
     active: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ApiUsage(Base):
+    """How many requests a client of the API has sent in a minute."""
+
+    __tablename__ = "api_usage"
+
+    client_id: Mapped[int] = mapped_column(BigId, ForeignKey("api_client.id"), primary_key=True)
+    minute: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
+    requests: Mapped[int] = mapped_column(Integer)

@@ -1,0 +1,44 @@
+"""The web application: what it is made of, and in which order a request passes through it."""
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from portal.access import views as access
+from portal.access.passwords import Passwords
+from portal.runtime import build_runtime
+from portal.settings import Settings
+from portal.web import bodies, csrf, errors, headers, htmx, login, permissions, tracing
+from portal.web.converters import NumberConverter, TextConverter
+
+
+def create_app(settings: Settings, passwords: Passwords | None = None) -> Flask:
+    """Make the application; nothing is connected before the first request."""
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        SESSION_COOKIE_NAME="__Host-state" if settings.cookie_secure else "state",
+        SESSION_COOKIE_SECURE=settings.cookie_secure,
+        SESSION_COOKIE_SAMESITE="Lax",
+    )
+    app.extensions["waybill"] = build_runtime(settings)
+    app.extensions["passwords"] = passwords or Passwords()
+    app.url_map.converters |= {"number": NumberConverter, "text": TextConverter}
+    # An order number may hold two slashes in a row.
+    app.url_map.merge_slashes = False
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies
+        )
+
+    errors.answer_errors(app)
+    headers.set_headers(app)
+    htmx.mark_variants(app)
+    # In this order before each request: its id, its size, who asks, whether they may, whether they meant it.
+    tracing.trace(app)
+    bodies.check_bodies(app)
+    login.load_login(app)
+    permissions.enforce(app)
+    csrf.protect(app)
+
+    app.register_blueprint(access.blueprint)
+    return app
