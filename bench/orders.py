@@ -47,8 +47,8 @@ class Stage:
 
     name: str
     number: int
-    first: datetime
-    last: datetime
+    first: datetime | None
+    last: datetime | None
     seconds_each: float | None = None
 
 
@@ -153,7 +153,8 @@ def _stages(session: Session) -> list[Stage]:
         .group_by(OrderStep.name)
         .order_by(func.min(OrderStep.ended_at))
     )
-    stages += [Stage(*row[:4], float(row[4]) / 1e6) for row in session.execute(steps)]
+    for name, number, first, last, microseconds in session.execute(steps):
+        stages.append(Stage(name, number, first, last, float(microseconds) / 1e6))
     completed = select(
         func.count(), func.min(PurchaseOrder.completed_at), func.max(PurchaseOrder.completed_at)
     )
@@ -161,10 +162,10 @@ def _stages(session: Session) -> list[Stage]:
 
 
 def _print_table(stages: Sequence[Stage], seconds: float) -> None:
-    zero = min(stage.first for stage in stages)
+    zero = min(stage.first for stage in stages if stage.first)
     click.echo(f"\n{'stage':<44}{'orders':>8}{'first s':>10}{'last s':>10}{'per s':>8}{'ms each':>10}")
     for stage in stages:
-        first, last = ((at - zero).total_seconds() for at in (stage.first, stage.last))
+        first, last = (((at or zero) - zero).total_seconds() for at in (stage.first, stage.last))
         each = "" if stage.seconds_each is None else f"{stage.seconds_each * 1000:.1f}"
         rate = stage.number / max(last - first, 0.001)
         click.echo(f"{stage.name:<44}{stage.number:>8}{first:>10.2f}{last:>10.2f}{rate:>8.0f}{each:>10}")

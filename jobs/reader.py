@@ -90,10 +90,7 @@ def _judge(job: Job, receipt: Receipt) -> Handled:
 def _subject(message: Message) -> str:
     try:
         body = loads(message.body)
-        return (
-            str(parse_json(body["order"].encode())["number"])
-            if "order" in body
-            else str(body["document"]["key"])
-        )
+        order = parse_json(body["order"].encode()) if "order" in body else None
+        return str(order["number"] if isinstance(order, dict) else body["document"]["key"])
     except (InvalidInput, ValueError, KeyError, TypeError, AttributeError):
         return message.id

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from jobs.job import Job
 from portal import work
 from portal.clients.breaker import Breakers
+from portal.db import database_now
 from portal.errors import Upstream
 from portal.orders import mail_deliveries
 from portal.orders.connectors import CONNECTORS, Outside, Passed, Skipped, Task
@@ -177,7 +178,7 @@ class Runner:
     @staticmethod
     def _release(turns: Sequence[Turn], session: Session) -> None:
         owned = work.still_owned(session, [turn.claimed for turn in turns])
-        now = work.database_now(session)
+        now = database_now(session)
         mine = [turn.claimed for turn in turns if turn.claimed.id in owned]
         work.move_on(session, [Moved(claimed.id, claimed.lane, 0, now) for claimed in mine])
 

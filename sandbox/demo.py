@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 
 from argon2 import PasswordHasher
@@ -35,13 +35,13 @@ class DemoPerson(Enum):
         self.role = role
 
 
-def make_demo_people(settings: Settings, password: str, api_key: str) -> None:
+def make_demo_people(settings: Settings, password: str, api_key: str, now: datetime) -> None:
     """Make the people and the client who are missing, and let password and key be these."""
     database = Database(settings.database_writer_url, settings.database_writer_url)
     try:
         with database.writer() as session:
-            _make_people(session, password, datetime.now(UTC))
-            _make_client(session, api_key, datetime.now(UTC))
+            _make_people(session, password, now)
+            _make_client(session, api_key, now)
     finally:
         database.dispose()
 

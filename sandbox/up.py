@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def _prepare(backbone: Backbone, emulator: Emulator, kept: Kept, stopping: threa
 
     def make_database() -> None:
         migrate(settings.database_writer_url)
-        make_demo_people(settings, kept.password, kept.api_key)
+        make_demo_people(settings, kept.password, kept.api_key, datetime.now(UTC))
 
     def make_resources() -> None:
         emulator.wait_ready()

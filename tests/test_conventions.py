@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 from flask import Flask
 
+from portal.app import create_app
 from portal.settings import load_settings
 from tests.conventions import code, pages, ways
 from tests.conventions.source import (
@@ -52,14 +53,15 @@ def test_every_test_is_found_where_its_module_is(sources: list[Source]) -> None:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
-    wiring = pytest.importorskip("portal.app")
     environ = {
         "DATABASE_WRITER_URL": f"sqlite:///{tmp_path_factory.mktemp('routes') / 'waybill.db'}",
         "SECRET_KEY": "s" * 32,
         "DATA_KEY": base64.b64encode(bytes(32)).decode(),
     }
-    created: Flask = wiring.create_app(load_settings(environ))
-    return created
+    environ |= dict.fromkeys(
+        ("GIFT_CARD_URL", "EOM_URL", "TAX_DOCUMENTS_URL", "POS_URL"), "http://127.0.0.1:9"
+    )
+    return create_app(load_settings(environ))
 
 
 def test_every_route_says_who_may_use_it(app: Flask) -> None:

@@ -138,27 +138,27 @@ def _tags(label: str) -> list[str] | None:
 
 
 def _add_to_minute(session: Session, rows: list[dict[str, Any]]) -> None:
-    table = MetricMinute.__table__
+    table = MetricMinute.__table__.c
     if session.get_bind().dialect.name == "sqlite":
-        upsert = sqlite.insert(table)
+        upsert = sqlite.insert(MetricMinute)
         session.execute(
             upsert.on_conflict_do_update(
                 index_elements=["name", "label", "minute"],
                 set_={
-                    "count": table.c.count + upsert.excluded.count,
-                    "total": table.c.total + upsert.excluded.total,
-                    "maximum": func.max(table.c.maximum, upsert.excluded.maximum),
+                    "count": table.count + upsert.excluded.count,
+                    "total": table.total + upsert.excluded.total,
+                    "maximum": func.max(table.maximum, upsert.excluded.maximum),
                 },
             ),
             rows,
         )
         return
-    addition = mysql.insert(table)
+    addition = mysql.insert(MetricMinute)
     session.execute(
         addition.on_duplicate_key_update(
-            count=table.c.count + addition.inserted.count,
-            total=table.c.total + addition.inserted.total,
-            maximum=func.greatest(table.c.maximum, addition.inserted.maximum),
+            count=table.count + addition.inserted.count,
+            total=table.total + addition.inserted.total,
+            maximum=func.greatest(table.maximum, addition.inserted.maximum),
         ),
         rows,
     )

@@ -12,11 +12,13 @@ EDGES: dict[str, frozenset[str]] = {
     "portal/__main__.py": frozenset({ENVIRONMENT}),
     "portal/runtime.py": frozenset({CLOCK, RANDOMNESS}),
     "jobs/__main__.py": frozenset({ENVIRONMENT}),
-    "sandbox/__main__.py": frozenset({CLOCK}),
+    "sandbox/__main__.py": frozenset({CLOCK, ENVIRONMENT}),
     # A nonce or a token that a caller could choose would not be one.
     "portal/crypto.py": frozenset({RANDOMNESS}),
     # Builds the environment of its child from the outer one.
     "sandbox/emulator.py": frozenset({ENVIRONMENT}),
+    # Makes the keys and passwords of an embedded portal at its first start.
+    "sandbox/up.py": frozenset({CLOCK, RANDOMNESS}),
     # Faults by chance, and orders that no other run has, are what these are for.
     "sandbox/server.py": frozenset({RANDOMNESS}),
     "sandbox/traffic.py": frozenset({RANDOMNESS}),

@@ -1,5 +1,7 @@
 """Create the tables of orders, the work queue, the event log, access and metrics."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -11,7 +13,7 @@ down_revision = None
 
 LongBytes = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
 LongText = sa.Text().with_variant(mysql.LONGTEXT(), "mysql")
-TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
+TABLE: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
 
 def upgrade() -> None:
