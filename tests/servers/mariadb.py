@@ -266,7 +266,9 @@ class Cluster:
         """Drop a database, ending whatever still uses it."""
         users = self.primary.execute(f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB='{name}'")
         self.primary.execute(
-            *(f"KILL SOFT CONNECTION {row['ID']}" for row in users), f"DROP DATABASE IF EXISTS `{name}`"
+            *(f"KILL SOFT CONNECTION {row['ID']}" for row in users),
+            "SET lock_wait_timeout=10",
+            f"DROP DATABASE IF EXISTS `{name}`",
         )
 
     def wait_until_caught_up(self, deadline: float = 30.0) -> None:
