@@ -104,6 +104,7 @@ BROKEN = [
     ("errors-are-caught-by-name", "portal/orders/service.py", "try: ...\nexcept Exception: ..."),
     ("errors-are-caught-by-name", "jobs/a_job.py", "try: ...\nexcept: ..."),
     ("errors-are-caught-by-name", "jobs/a_job.py", "try: ...\nexcept (KeyError, BaseException) as e: ..."),
+    ("errors-are-caught-by-name", "portal/orders/views.py", "app.register_error_handler(Exception, answer)"),
     ("tests-use-real-parts", "tests/orders/test_service.py", "from unittest import mock\nmock.Mock()"),
     ("tests-use-real-parts", "tests/test_db.py", "def test_x(monkeypatch): monkeypatch.setattr('a', 1)"),
     ("tests-wait-for-a-condition", "tests/test_work.py", "import time\ntime.sleep(1)"),

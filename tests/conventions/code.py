@@ -32,6 +32,7 @@ RANDOM_MODULES = ("random", "secrets")
 # A generator that is handed in, or seeded, and a comparison that takes the same time whatever differs.
 NOT_RANDOM = ("random.Random", "secrets.compare_digest")
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+ERROR_HANDLERS = ("register_error_handler", "errorhandler", "app_errorhandler")
 BROAD = frozenset({"Exception", "BaseException"})
 
 
@@ -159,12 +160,18 @@ def broad_catches(source: Source) -> Iterator[Finding]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.ExceptHandler) and _is_broad(node.type) and not _raises_again(node):
             yield node.lineno, "catches every error"
+        if isinstance(node, ast.Call) and _answers_errors(node.func) and any(map(_is_broad, node.args)):
+            yield node.lineno, "answers every error"
 
 
 def _is_broad(caught: ast.expr | None) -> bool:
     if isinstance(caught, ast.Tuple):
         return any(_is_broad(element) for element in caught.elts)
     return caught is None or (isinstance(caught, ast.Name) and caught.id in BROAD)
+
+
+def _answers_errors(called: ast.expr) -> bool:
+    return isinstance(called, ast.Attribute) and called.attr in ERROR_HANDLERS
 
 
 def _raises_again(handler: ast.ExceptHandler) -> bool:

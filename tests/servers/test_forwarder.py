@@ -43,13 +43,12 @@ def test_new_connections_go_to_the_new_target_and_open_ones_stay(
 
 def test_a_cut_breaks_open_connections_and_lets_new_ones_in(forwarder: Forwarder, url: str) -> None:
     engine = create_engine(url)
-    connection = engine.connect()
-    connection.execute(text("SELECT 1"))
-    forwarder.cut()
-    with pytest.raises(DBAPIError) as lost:
+    with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
-    assert lost.value.connection_invalidated
-    connection.close()
+        forwarder.cut()
+        with pytest.raises(DBAPIError) as lost:
+            connection.execute(text("SELECT 1"))
+        assert lost.value.connection_invalidated
     with engine.connect() as again:
         assert again.scalar(text("SELECT 1")) == 1
     engine.dispose()
@@ -59,14 +58,13 @@ def test_a_commit_whose_answer_is_swallowed_was_done_although_the_client_saw_it_
     forwarder: Forwarder, url: str
 ) -> None:
     engine = create_engine(url)
-    connection = engine.connect()
-    connection.execute(text("INSERT INTO kept VALUES (1)"))
-    forwarder.swallow_answer_to(b"COMMIT")
-    with pytest.raises((DBAPIError, pymysql.err.Error)):
-        connection.commit()
-    assert forwarder.swallowed.wait(5)
-    connection.invalidate()
-    connection.close()
+    with engine.connect() as connection:
+        connection.execute(text("INSERT INTO kept VALUES (1)"))
+        forwarder.swallow_answer_to(b"COMMIT")
+        with pytest.raises((DBAPIError, pymysql.err.Error)):
+            connection.commit()
+        assert forwarder.swallowed.wait(5)
+        connection.invalidate()
     with engine.connect() as again:
         assert again.scalar(text("SELECT COUNT(*) FROM kept")) == 1
     engine.dispose()
