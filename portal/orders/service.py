@@ -17,7 +17,7 @@ from portal.orders.canonical import Order, canonical_json, content_hash
 from portal.orders.models import OrderStep, ProcessVersion, PurchaseOrder
 from portal.orders.process.definitions import Definition
 from portal.orders.process.facts import facts_of
-from portal.orders.process.plan import EndNode, TaskNode
+from portal.orders.process.plan import TaskNode
 from portal.orders.states import OrderStatus, StepState
 
 WORK_KIND = "order"
@@ -187,8 +187,6 @@ def _start(
     steps, due, received = [], [], []
     for row, arrival in fresh:
         node = definition.plan.first(facts_of(arrival.order))
-        if isinstance(node, EndNode):
-            raise Conflict(f"The process “{definition.key}” has nothing to do for order {row.number}.")
         steps.append(step_values(row.id, node, now))
         due.append((row.id, node.system or ""))
         data = {"source": row.source, "format": row.document_format, "document": row.document_key}

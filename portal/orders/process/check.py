@@ -29,7 +29,9 @@ def faults_of(drawing: Drawing, sheet: Sheet) -> Iterator[FieldError]:
     yield from _boundaries(drawing)
     yield from _unreachable(drawing)
     yield from _gateway_cycles(drawing)
+    yield from _loops(drawing)
     yield from _bindings(drawing, sheet)
+    yield from _first_steps(drawing, sheet)
 
 
 def _ids(drawing: Drawing) -> Iterator[FieldError]:
@@ -135,13 +137,7 @@ def _boundaries(drawing: Drawing) -> Iterator[FieldError]:
 
 
 def _unreachable(drawing: Drawing) -> Iterator[FieldError]:
-    onward: defaultdict[str, list[str]] = defaultdict(list)
-    back: defaultdict[str, list[str]] = defaultdict(list)
-    links = [(flow.source, flow.target) for flow in drawing.flows]
-    links += [(event.attached_to or "", event.id) for event in drawing.of_kind(bpmn.BOUNDARY)]
-    for source, target in links:
-        onward[source].append(target)
-        back[target].append(source)
+    onward, back = _links(drawing)
     reached = _reached(drawing.of_kind(bpmn.START), onward)
     ending = _reached(drawing.of_kind(bpmn.END), back)
     for element in drawing.elements:
@@ -149,6 +145,18 @@ def _unreachable(drawing: Drawing) -> Iterator[FieldError]:
             yield FieldError(element.id, "it cannot be reached from the start event")
         elif element.kind in SUPPORTED and element.id not in ending:
             yield FieldError(element.id, "no end event can be reached from it")
+
+
+def _links(drawing: Drawing) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Give where each element leads, by its flows and by the errors that it may meet, and the reverse."""
+    onward: defaultdict[str, list[str]] = defaultdict(list)
+    back: defaultdict[str, list[str]] = defaultdict(list)
+    links = [(flow.source, flow.target) for flow in drawing.flows]
+    links += [(event.attached_to or "", event.id) for event in drawing.of_kind(bpmn.BOUNDARY)]
+    for source, target in links:
+        onward[source].append(target)
+        back[target].append(source)
+    return onward, back
 
 
 def _reached(start: Iterable[Element], links: Mapping[str, list[str]]) -> set[str]:
@@ -172,6 +180,28 @@ def _gateway_cycles(drawing: Drawing) -> Iterator[FieldError]:
         following = [drawing.by_id[target] for target in links[gateway.id]]
         if gateway.id in _reached(following, links):
             yield FieldError(gateway.id, "it lies on a cycle made of gateways only, which would never end")
+
+
+def _loops(drawing: Drawing) -> Iterator[FieldError]:
+    onward, _ = _links(drawing)
+    for task in drawing.of_kind(bpmn.TASK):
+        following = [drawing.by_id[target] for target in onward.get(task.id, ()) if target in drawing.by_id]
+        if task.id in _reached(following, onward):
+            # A step is known by its order and its element, and brings its effect about once.
+            yield FieldError(task.id, "it lies on a loop, and a task can be taken only once in an order")
+
+
+def _first_steps(drawing: Drawing, sheet: Sheet) -> Iterator[FieldError]:
+    ways = {
+        element.id: [flow.target for flow in drawing.outgoing.get(element.id, ())]
+        for element in (*drawing.of_kind(bpmn.START), *drawing.of_kind(bpmn.GATEWAY))
+    }
+    for element_id in sorted(_reached(drawing.of_kind(bpmn.START), ways) - ways.keys()):
+        element, binding = drawing.by_id.get(element_id), sheet.bindings.get(element_id)
+        if element is not None and element.kind == bpmn.END:
+            yield FieldError(element_id, "an order could reach it from the start without any task")
+        elif binding is not None and binding.hold:
+            yield FieldError(element_id, "the first task of an order cannot wait for a person")
 
 
 def _bindings(drawing: Drawing, sheet: Sheet) -> Iterator[FieldError]:

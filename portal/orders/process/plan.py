@@ -77,9 +77,9 @@ class Plan:
     boundaries: Mapping[str, Mapping[str | None, str]]
     links: Mapping[tuple[str, str], tuple[str, ...]]
 
-    def first(self, facts: Facts) -> Node:
-        """Give the node that an order with these facts starts with."""
-        return self._arrive(self.exits[self.start_id], facts)
+    def first(self, facts: Facts) -> TaskNode:
+        """Give the task that an order with these facts starts with."""
+        return self.task(self._arrive(self.exits[self.start_id], facts).id)
 
     def task(self, element_id: str) -> TaskNode:
         """Give the task of an id. Raises NotFound for an unknown task."""
@@ -108,13 +108,13 @@ class Plan:
     def trail(self, visited: Sequence[str]) -> list[str]:
         """Give all ids on the drawing that an order has passed: events, gateways, tasks and flows, in order.
 
-        `visited` are the tasks in the order of their first visit, and the end event of a completed order.
+        `visited` are the tasks in the order of their visits, and the end event of a completed order.
         Where two ways through gateways alone join the same two tasks, the shorter is given.
         """
         passed = [self.start_id]
         for before, element_id in zip((self.start_id, *visited), visited, strict=False):
             passed += [*self.links.get((before, element_id), ()), element_id]
-        return list(dict.fromkeys(passed))
+        return passed
 
     def _arrive(self, element_id: str, facts: Facts) -> Node:
         while gateway := self.gateways.get(element_id):

@@ -185,6 +185,43 @@ def test_a_gateway_that_only_joins_needs_no_default() -> None:
     plan_of(start("g") + gateway("g") + flow("g", "a") + task("a", "b") + task("b", "end") + end(), "a", "b")
 
 
-def test_a_cycle_through_a_task_is_allowed() -> None:
-    body = start("a") + task("a", "g") + gateway("g", "g-end") + flow("g", "end")
-    plan_of(body + flow("g", "a", "has_email") + end(), "a")
+@pytest.mark.parametrize(
+    ("body", "errors"),
+    [
+        (
+            start("a")
+            + task("a", "g")
+            + gateway("g", "g-end")
+            + flow("g", "end")
+            + flow("g", "a", "has_email"),
+            "",
+        ),
+        (start("a") + task("a", "end") + caught("e", "a", "b") + task("b", "a"), ""),
+        (start("a") + task("a", "b") + task("b", "end") + caught("e", "b", "a", "E1"), TAX),
+        (start("a") + task("a", "end") + caught("e", "a", "a"), ""),
+    ],
+    ids=["by a gateway", "by an error and a task", "by the error of a later task", "by its own error"],
+)
+def test_a_task_that_an_order_could_reach_twice_is_refused(body: str, errors: str) -> None:
+    tasks = [name for name in ("a", "b") if f'<serviceTask id="{name}"' in body]
+    found = faults(body + end(), sheet_of(*tasks), errors)
+    assert {fault.field for fault in found} == set(tasks)
+    assert all("a task can be taken only once in an order" in fault.reason for fault in found)
+
+
+def test_two_ways_that_join_before_a_task_are_no_loop() -> None:
+    plan_of(CHOICE + flow("g", "a", "has_email"), "a", "b")
+
+
+def test_an_order_has_at_least_one_task() -> None:
+    body = start("g") + gateway("g", "g-end") + flow("g", "end") + flow("g", "a", "has_email")
+    found = faults(body + task("a", "end") + end(), sheet_of("a"))
+    assert [(fault.field, "without any task" in fault.reason) for fault in found] == [("end", True)]
+
+
+def test_the_first_task_of_an_order_cannot_wait_for_a_person() -> None:
+    body = start("a") + task("a", "b") + task("b", "end") + end()
+    sheet = sheet_of("a", "b")
+    compile_plan(parse_bpmn(drawing_of(body)), parse_sheet(sheet + b"hold = true\n"))
+    found = faults(body, sheet.replace(b"retry = [1, 2]\n", b"retry = [1, 2]\nhold = true\n", 1))
+    assert [(fault.field, "cannot wait for a person" in fault.reason) for fault in found] == [("a", True)]

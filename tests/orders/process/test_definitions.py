@@ -15,7 +15,7 @@ from portal.orders.process.definitions import (
     version_of,
 )
 from portal.orders.process.facts import Fact
-from portal.orders.process.plan import TaskNode
+from portal.orders.process.plan import Node, TaskNode
 from tests.orders.process.drawings import drawing_of, end, sheet_of, start, task
 
 DI = {
@@ -36,7 +36,8 @@ def retail() -> Definition:
 
 def walk(retail: Definition, facts: dict[str, Fact], failing: frozenset[str] = frozenset()) -> list[str]:
     """Give the ids of the nodes that an order visits when each of the failing tasks fails for good."""
-    node, visited = retail.plan.first(facts), []
+    node: Node = retail.plan.first(facts)
+    visited: list[str] = []
     while isinstance(node, TaskNode):
         visited.append(node.id)
         caught = retail.plan.on_error(node.id, "timed-out") if node.id in failing else None
@@ -78,6 +79,10 @@ def test_no_other_task_has_a_path_for_its_errors(retail: Definition) -> None:
 def test_only_the_tax_document_after_an_incident_waits_for_a_push(retail: Definition) -> None:
     held = [node.id for node in retail.plan.nodes.values() if isinstance(node, TaskNode) and node.hold]
     assert held == [AFTER_INCIDENT]
+
+
+def test_the_push_of_a_tax_document_has_its_verdict_within_seconds(retail: Definition) -> None:
+    assert retail.plan.task(AFTER_INCIDENT).retry == (1, 3)
 
 
 def test_both_ways_to_a_tax_document_share_one_effect_and_no_others_do(retail: Definition) -> None:
