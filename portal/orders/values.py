@@ -63,9 +63,7 @@ def read_quantity(value: object) -> Decimal:
 def _numbertext(value: object) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        return str(value)
-    return ""
+    return str(value) if isinstance(value, (int, float, Decimal)) else ""
 
 
 def _read_day(value: object) -> date:

@@ -83,6 +83,22 @@ def test_refusing_takes_no_more_memory_than_a_few_copies_of_the_document() -> No
     assert greedy == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("UTF-7", "declares the encoding UTF-7, which is not accepted"),
+        ("UTF-32", "is in UTF-32, which is not accepted"),
+        ("UTF-8 declared, UTF-16 in truth", "declares UTF-8, but its bytes are UTF-16-LE"),
+        ("UTF-16 declared, UTF-8 in truth", "declares UTF-16, but its bytes are not"),
+        ("ISO-8859-1 declared, UTF-8 in truth", "declares ISO-8859-1, but its bytes are UTF-8"),
+        ("bad UTF-8", "Byte 3 of the document is not valid UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_an_encoding_is_told(name: str, reason: str) -> None:
+    with pytest.raises(InvalidInput, match=reason):
+        parse_xml(BAD[name].body, max_bytes=LIMIT)
+
+
 def test_an_external_dtd_is_never_fetched(tmp_path: Path) -> None:
     dtd = tmp_path / "order.dtd"
     dtd.write_text("<!ATTLIST a fetched CDATA 'yes'>")

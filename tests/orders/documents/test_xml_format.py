@@ -72,6 +72,13 @@ def test_every_refused_field_is_told_with_where_it_stands() -> None:
     assert (refused.value.field, refused.value.reason) == ("lines[0].amount", reasons["lines[0].amount"])
 
 
+def test_a_required_field_that_cannot_be_read_is_told_once() -> None:
+    wrong = shop(order={**SHOP["order"], "number": "no"})
+    with pytest.raises(InvalidInput) as refused:
+        wrong.read(etree.fromstring(f"<order><no>1<!-- -->2</no>{LINE}</order>"))
+    assert [error.field for error in refused.value.errors] == ["number"]
+
+
 def test_a_field_that_cannot_be_read_refuses_the_order_though_it_is_optional() -> None:
     with pytest.raises(InvalidInput, match=r"customer\.name has a comment"):
         read("<buyer><name>E<!-- -->va</name></buyer>" + LINE)
