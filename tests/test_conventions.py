@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-from importlib import import_module
 from pathlib import PurePosixPath
 from textwrap import dedent
 
 import pytest
 from flask import Flask
 
+from portal.access.models import Role
 from portal.app import create_app
 from portal.settings import load_settings
+from portal.web.permissions import API_CLIENT, PUBLIC
 from tests.conventions import code, pages, ways
 from tests.conventions.source import (
     Rule,
@@ -22,7 +23,6 @@ from tests.conventions.source import (
 )
 
 RULES = {rule.name: rule for rule in (*code.RULES, *ways.RULES, *pages.RULES)}
-PUBLIC = object()
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
 
 
 def test_every_route_says_who_may_use_it(app: Flask) -> None:
-    open_to_all = pages.routes_without_roles(app, import_module("portal.web.permissions").PUBLIC)
-    mend = "Mark the view with the roles that may use it, or as PUBLIC (portal/web/permissions.py):"
-    assert not open_to_all, "\n".join([mend, *open_to_all])
+    unmarked = pages.routes_without_roles(app, frozenset(Role) | PUBLIC | API_CLIENT)
+    mend = (
+        "Mark the view with those who may use it: @allow(…), @everybody, @public (portal/web/permissions.py)."
+    )
+    assert not unmarked, "\n".join([mend, *unmarked])
 
 
 def test_every_address_is_kebab_case(app: Flask) -> None:
@@ -231,7 +233,11 @@ def test_a_complaint_tells_the_place() -> None:
 
 def test_a_route_without_a_role_is_found() -> None:
     app = small_app()
-    assert pages.routes_without_roles(app, PUBLIC) == ["/nobody (nobody)", "/nothing (nothing)"]
+    assert pages.routes_without_roles(app, frozenset({"support", "public"})) == [
+        "/misspelt (misspelt)",
+        "/nobody (nobody)",
+        "/nothing (nothing)",
+    ]
 
 
 def test_an_address_that_is_not_kebab_case_is_found() -> None:
@@ -254,7 +260,8 @@ def small_app() -> Flask:
     app = Flask("small")
     allowed = {
         "support": frozenset({"support"}),
-        "everyone": PUBLIC,
+        "everyone": frozenset({"public"}),
+        "misspelt": frozenset({"suport"}),
         "nobody": frozenset(),
         "nothing": None,
     }

@@ -27,6 +27,7 @@ EDGES: dict[str, frozenset[str]] = {
 # The files that may catch every error, and what becomes of it there.
 CATCHES_ALL: dict[str, str] = {
     "portal/web/errors.py": "a page, a fragment or a problem document",
+    "portal/web/health.py": "not ready, whatever it is that is wrong",
     "jobs/consumer.py": "the message comes back later, or goes to the waiting queue with its reason",
     "jobs/transformer.py": "the error of one document of a batch, which the consumer answers",
     "jobs/runner.py": "a failed attempt with its reason; or, the database being away, the lease runs out",

@@ -77,18 +77,18 @@ RULES = (
 )
 
 
-def routes_without_roles(app: Flask, public: object) -> list[str]:
-    """Give a line for each route that does not say who may use it; static files are for everyone."""
+def routes_without_roles(app: Flask, known: frozenset[str]) -> list[str]:
+    """Give a line for each route that does not say, in known roles, who may use it."""
     return [
         f"{rule.rule} ({rule.endpoint})"
         for rule in app.url_map.iter_rules()
-        if not _is_static(rule.endpoint) and not _says_who(app.view_functions[rule.endpoint], public)
+        if not _is_static(rule.endpoint) and not _says_who(app.view_functions[rule.endpoint], known)
     ]
 
 
-def _says_who(view: Callable[..., Any], public: object) -> bool:
+def _says_who(view: Callable[..., Any], known: frozenset[str]) -> bool:
     allowed = getattr(view, "allowed_roles", None)
-    return allowed is not None and (allowed is public or (isinstance(allowed, frozenset) and bool(allowed)))
+    return isinstance(allowed, frozenset) and bool(allowed) and allowed <= known
 
 
 def unkempt_addresses(app: Flask) -> list[str]:
