@@ -109,8 +109,9 @@ def test_all_files_lie_below_the_state_directory(restarted: Emulator) -> None:
 
 
 def test_a_taken_port_is_refused_with_its_number(restarted: Emulator, tmp_path: Path) -> None:
-    with pytest.raises(EmulatorError, match=f"Port {restarted.port} on 127.0.0.1 is taken"):
-        Emulator(tmp_path, restarted.port).start()
+    taken = f"Port {restarted.port} .* is taken"
+    with pytest.raises(EmulatorError, match=taken), Emulator(tmp_path, restarted.port):
+        pass
 
 
 def test_without_a_state_directory_nothing_is_left_behind() -> None:
