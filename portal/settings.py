@@ -5,7 +5,18 @@ import binascii
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 
 class BadSettings(Exception):
@@ -15,32 +26,49 @@ class BadSettings(Exception):
 def _is_a_data_key(value: str) -> str:
     try:
         length = len(base64.b64decode(value, validate=True))
-    except binascii.Error:
+    except (binascii.Error, ValueError):
         length = 0
     if length != 32:
-        raise ValueError("must be 32 random bytes in base64")
+        raise PydanticCustomError("data_key", "must be 32 random bytes in base64")
     return value
 
 
-DataKey = Annotated[str, AfterValidator(_is_a_data_key)]
+def _is_a_database(value: str) -> str:
+    try:
+        url = make_url(value) if value else None
+    except (ArgumentError, ValueError):
+        raise PydanticCustomError("database", "is not the address of a database") from None
+    if url and (url.drivername not in ("sqlite", "mysql+pymysql") or not url.database):
+        raise PydanticCustomError("database", "must be sqlite:///PATH or mysql+pymysql://HOST/DATABASE")
+    return value
+
+
+DataKey = Annotated[str, AfterValidator(_is_a_data_key), Field(repr=False)]
+DatabaseUrl = Annotated[str, AfterValidator(_is_a_database), Field(repr=False)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(BaseModel):
-    """What the environment told the process; each field is the variable of its name in capitals."""
+    """What the environment told the process; each field is the variable of its name in capitals.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    What is secret is not in its `repr`.
+    """
 
-    database_writer_url: str = Field(
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    database_writer_url: DatabaseUrl = Field(
         default="sqlite:///var/waybill.db",
         description="SQLAlchemy address of the database that is written to: mysql+pymysql://… or sqlite:///….",
     )
-    database_reader_url: str = Field(default="", description="The same for reading; empty: the writer.")
+    database_reader_url: DatabaseUrl = Field(
+        default="", description="The same for reading; empty: the writer."
+    )
     database_pool_size: int = Field(
         default=20, ge=1, le=200, description="Connections that each process keeps to each of the two."
     )
 
-    secret_key: str = Field(min_length=32, description="Signs cookies and form tokens.")
+    secret_key: str = Field(min_length=32, repr=False, description="Signs cookies and form tokens.")
     data_key: DataKey = Field(
         description="32 random bytes in base64: encrypts personal data and keys its look-up hashes."
     )
@@ -54,16 +82,16 @@ class Settings(BaseModel):
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
 
     aws_region: str = Field(default="us-east-1", description="Region of queues, buckets and mail.")
-    aws_endpoint_url: str | None = Field(
+    aws_endpoint_url: HttpUrl | None = Field(
         default=None, description="Where AWS is spoken to; unset: AWS itself."
     )
-    ses_endpoint_url: str | None = Field(
+    ses_endpoint_url: HttpUrl | None = Field(
         default=None, description="Where SES is spoken to, when elsewhere than the rest of AWS."
     )
     aws_access_key_id: str | None = Field(
         default=None, description="Access key; unset: what boto3 finds, such as the instance's role."
     )
-    aws_secret_access_key: str | None = Field(default=None, description="Its secret.")
+    aws_secret_access_key: str | None = Field(default=None, repr=False, description="Its secret.")
 
     orders_bucket: str = Field(default="orders-in", description="Bucket into which order documents are put.")
     originals_bucket: str = Field(
@@ -83,6 +111,9 @@ class Settings(BaseModel):
     mail_events_queue: str = Field(
         default="mail-events", description="Queue with the delivery notices of SES."
     )
+    mail_events_waiting_queue: str = Field(
+        default="mail-events-waiting", description="Where notices go that fail too often."
+    )
     max_receives: int = Field(
         default=10,
         ge=1,
@@ -99,10 +130,10 @@ class Settings(BaseModel):
         default=6_000, ge=1, description="Requests of one API client in a minute before it is told to wait."
     )
 
-    gift_card_url: str = Field(description="Address of the gift card system.")
-    eom_url: str = Field(description="Address of enterprise order management.")
-    tax_documents_url: str = Field(description="Address of the tax document system.")
-    pos_url: str = Field(description="Address of the point of sale.")
+    gift_card_url: HttpUrl = Field(description="Address of the gift card system.")
+    eom_url: HttpUrl = Field(description="Address of enterprise order management.")
+    tax_documents_url: HttpUrl = Field(description="Address of the tax document system.")
+    pos_url: HttpUrl = Field(description="Address of the point of sale.")
     mail_from: str = Field(
         default="orders@mail.waybill.example",
         description="Sender of all mails; its domain is verified in SES.",
@@ -120,7 +151,11 @@ class Settings(BaseModel):
         default=5, gt=0, description="How long it is left alone before one call tries it again."
     )
     lease_seconds: float = Field(
-        default=60, gt=0, le=3600, description="How long a worker may hold a step before others take over."
+        default=60,
+        gt=0,
+        le=3600,
+        validate_default=True,
+        description="How long a worker may hold a step before others take over: more than two calls take.",
     )
 
     jobs: str = Field(
@@ -132,12 +167,27 @@ class Settings(BaseModel):
         default=None, description="Where DogStatsd listens; unset: nothing is sent to Datadog."
     )
     dogstatsd_port: int = Field(default=8125, ge=1, le=65535, description="Its port.")
-    sandbox_url: str | None = Field(
+    sandbox_url: HttpUrl | None = Field(
         default=None, description="Address of the stand-ins of the outside systems, where they are used."
     )
     kill_at: str = Field(
-        default="", description="For tests: a named point at which the process kills itself."
+        default="",
+        pattern=r"^([a-z.-]+(:[1-9][0-9]*)?)?$",
+        description="For tests: a named point at which the process kills itself.",
     )
+
+    @field_validator("lease_seconds")
+    @classmethod
+    def _outlasts_a_question_and_a_call(cls, lease: float, info: ValidationInfo) -> float:
+        # One attempt asks what became of the one before, and calls: others may not begin meanwhile.
+        deadline = info.data.get("call_deadline_seconds", 0)
+        if lease <= 2 * deadline:
+            raise PydanticCustomError(
+                "lease",
+                "must be more than twice CALL_DEADLINE_SECONDS, which is {deadline}",
+                {"deadline": f"{deadline:g}"},
+            )
+        return lease
 
     @property
     def reader_url(self) -> str:
