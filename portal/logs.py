@@ -2,20 +2,21 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
+# Compared without case, hyphens and underscores: `X-Api-Key` is an api_key.
 _SECRET_PARTS = (
     "password",
     "secret",
     "token",
     "authorization",
     "cookie",
-    "api_key",
-    "data_key",
-    "card_number",
+    "apikey",
+    "datakey",
+    "cardnumber",
 )
 _MASK = "[masked]"
 
@@ -56,8 +57,11 @@ def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
 
 
 def _masked(name: str, value: Any) -> Any:
-    if any(part in name.lower() for part in _SECRET_PARTS):
+    plain = name.lower().replace("-", "").replace("_", "")
+    if any(part in plain for part in _SECRET_PARTS):
         return _MASK
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _masked(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_masked("", inner) for inner in value]
     return value
