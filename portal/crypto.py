@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import secrets
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -26,7 +27,9 @@ class DataCipher:
         return nonce + self._aead.encrypt(nonce, value, None)
 
     def decrypt(self, stored: bytes) -> bytes:
-        """Return the value of what `encrypt` made; raises InvalidTag when it was altered."""
+        """Return the value of what `encrypt` made; raises InvalidTag when it was altered or cut."""
+        if len(stored) < _NONCE_BYTES:
+            raise InvalidTag
         return self._aead.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], None)
 
     def blind_index(self, value: str) -> str:
