@@ -1,0 +1,241 @@
+"""What the page of one order shows: its content, its steps, its place in the process, its timeline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.crypto import DataCipher
+from portal.events import Event
+from portal.orders.canonical import Order, parse_order
+from portal.orders.documents.strict_json import parse_json
+from portal.orders.models import MailDelivery, OrderStep, ProcessVersion, PurchaseOrder
+from portal.orders.process.definitions import CompiledPlans
+from portal.orders.process.facts import facts_of
+from portal.orders.process.plan import EndNode, Plan
+from portal.orders.service import WORK_KIND
+from portal.orders.states import OrderStatus, StepState
+from portal.orders.timeline import FAILURES, Entry, entry_of
+from portal.orders.verdicts import Verdict, verdict_of_step
+from portal.work import Work
+
+TIMELINE_SIZE = 100
+MAIL = "mail"
+_MARKS = {
+    StepState.PASSED: "passed",
+    StepState.SKIPPED: "skipped",
+    StepState.FAILED: "failed",
+    StepState.EXCEPTION: "exception",
+    StepState.DUE: "current",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that the order has come to.
+
+    `state` is that of the row, or for one that is due: running, retrying (the next attempt comes at
+    `next_at`) or due. `results` are what the outside system answered, as name and value.
+    """
+
+    element_id: str
+    name: str
+    system: str
+    state: str
+    attempts: int
+    code: str | None
+    reason: str | None
+    next_at: datetime | None
+    results: tuple[tuple[str, str], ...]
+    started_at: datetime
+    ended_at: datetime | None
+    verdict: Verdict | None
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.state == StepState.EXCEPTION
+
+
+@dataclass(frozen=True, slots=True)
+class MailSent:
+    """What became of one mail: sent, delivered, not-sent, unknown, pending or failed."""
+
+    name: str
+    state: str
+    at: datetime | None
+    message_id: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderProgress:
+    """How far an order is: its steps in the order it came to them, and the marks for the drawing."""
+
+    steps: list[Step]
+    marks: Mapping[str, str]
+    process_name: str
+    version_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Entries, newest first; `older` is the id to go on from, if there are more."""
+
+    entries: list[Entry]
+    older: int | None
+    newest: int
+
+
+def read_content(order: PurchaseOrder, *, cipher: DataCipher) -> Order:
+    """Return the canonical order that a row holds."""
+    return parse_order(parse_json(cipher.decrypt(order.canonical)))
+
+
+def read_progress(
+    session: Session, order: PurchaseOrder, content: Order, *, plans: CompiledPlans
+) -> OrderProgress:
+    """Return how far an order is, on the version of the process that it started with."""
+    version = session.get_one(ProcessVersion, order.process_version_id)
+    plan = plans.get(version.hash) or plans.compile_version(version.drawing.encode(), version.sheet.encode())
+    rows = _steps_in_order(session, order.id, plan)
+    due = select(Work).where(Work.kind == WORK_KIND, Work.reference == order.id)
+    work = session.scalars(due).first()
+    return OrderProgress(
+        [_step(row, work) for row in rows],
+        _marks(order, rows, content, plan),
+        plan.name,
+        version.id,
+    )
+
+
+def read_timeline(
+    session: Session,
+    order_id: int,
+    *,
+    failures_only: bool = False,
+    before: int | None = None,
+    after: int | None = None,
+    size: int = TIMELINE_SIZE,
+) -> Timeline:
+    """Return the newest entries, or those before or after an event."""
+    events = select(Event).where(Event.subject == "order", Event.subject_id == order_id)
+    if failures_only:
+        events = events.where(Event.kind.in_(FAILURES))
+    if before is not None:
+        events = events.where(Event.id < before)
+    if after is not None:
+        events = events.where(Event.id > after)
+    rows = session.scalars(events.order_by(Event.id.desc()).limit(size + 1)).all()
+    shown = rows[:size]
+    older = shown[-1].id if len(rows) > size else None
+    return Timeline([entry_of(row) for row in shown], older, shown[0].id if shown else after or 0)
+
+
+def newest_event_id(session: Session, order_id: int) -> int:
+    """Return the id of the last event of an order, 0 when it has none."""
+    newest = select(Event.id).where(Event.subject == "order", Event.subject_id == order_id)
+    return session.scalar(newest.order_by(Event.id.desc()).limit(1)) or 0
+
+
+def read_mails(session: Session, order: PurchaseOrder, steps: Sequence[Step]) -> list[MailSent]:
+    """Return what became of each mail that the process has come to."""
+    of_mail = [step for step in steps if step.system == MAIL]
+    if not of_mail:
+        return []
+    effects = select(OrderStep.element_id, OrderStep.effect).where(
+        OrderStep.order_id == order.id, OrderStep.system == MAIL
+    )
+    keys = {row.element_id: f"{order.uuid.replace('-', '')}-{row.effect}" for row in session.execute(effects)}
+    delivered = select(MailDelivery).where(MailDelivery.effect_key.in_(keys.values()))
+    deliveries = {one.effect_key: one for one in session.scalars(delivered)}
+    unknown = _with_unknown_outcome(session, order.id)
+    return [
+        _mail(step, deliveries.get(keys[step.element_id]), step.element_id in unknown) for step in of_mail
+    ]
+
+
+def read_drawing(session: Session, version_id: int) -> str | None:
+    """Return the BPMN document of a version of a process, or None when there is no such version."""
+    return session.scalar(select(ProcessVersion.drawing).where(ProcessVersion.id == version_id))
+
+
+def _steps_in_order(session: Session, order_id: int, plan: Plan) -> list[OrderStep]:
+    drawn = {element_id: position for position, element_id in enumerate(plan.nodes)}
+    rows = session.scalars(select(OrderStep).where(OrderStep.order_id == order_id))
+    return sorted(rows, key=lambda row: (row.started_at, drawn.get(row.element_id, 0)))
+
+
+def _step(row: OrderStep, work: Work | None) -> Step:
+    state, next_at = str(row.state), None
+    if row.state == StepState.DUE and work is not None:
+        if work.lease_token is not None:
+            state = "running"
+        elif work.attempt:
+            state, next_at = "retrying", work.due_at
+    return Step(
+        element_id=row.element_id,
+        name=row.name,
+        system=row.system,
+        state=state,
+        attempts=row.attempts,
+        code=row.code,
+        reason=row.reason,
+        next_at=next_at,
+        results=tuple(_results(row.result or {})),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        verdict=verdict_of_step(row, work if row.state == StepState.DUE else None),
+    )
+
+
+def _results(result: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Flatten an answer to names and values; two redemptions have two ids."""
+    flat: list[tuple[str, str]] = []
+    for name, value in result.items():
+        label = f"{above} {name}".strip()
+        if isinstance(value, dict):
+            flat += _results(value, label)
+        elif isinstance(value, list):
+            for position, one in enumerate(value, start=1):
+                numbered = f"{label} {position}"
+                flat += _results(one, numbered) if isinstance(one, dict) else [(numbered, str(one))]
+        elif value is not None:
+            flat.append((label, str(value)))
+    return flat
+
+
+def _marks(order: PurchaseOrder, rows: Sequence[OrderStep], content: Order, plan: Plan) -> dict[str, str]:
+    visited = [row.element_id for row in rows]
+    if order.status == OrderStatus.COMPLETED and visited:
+        end = plan.after(visited[-1], facts_of(content))
+        if isinstance(end, EndNode):
+            visited.append(end.id)
+    marks = dict.fromkeys(plan.trail(visited), "passed")
+    return marks | {row.element_id: _MARKS[StepState(row.state)] for row in rows}
+
+
+def _with_unknown_outcome(session: Session, order_id: int) -> set[str]:
+    """Return the steps of which an attempt may have had its effect although no answer came."""
+    failures = select(Event.data).where(
+        Event.subject == "order", Event.subject_id == order_id, Event.kind.in_(FAILURES)
+    )
+    rows = session.scalars(failures.order_by(Event.id.desc()).limit(TIMELINE_SIZE))
+    return {data["element_id"] for data in rows if data.get("outcome_unknown")}
+
+
+def _mail(step: Step, delivery: MailDelivery | None, may_be_sent: bool) -> MailSent:
+    message_id = dict(step.results).get("message_id")
+    if delivery is not None:
+        return MailSent(step.name, "delivered", delivery.at, delivery.message_id, None)
+    if step.state == StepState.PASSED:
+        return MailSent(step.name, "sent", step.ended_at, message_id, None)
+    if step.state == StepState.SKIPPED:
+        return MailSent(step.name, "not-sent", step.ended_at, None, step.reason)
+    if may_be_sent:
+        reason = "The mail provider was called, but its answer never came: the mail may have gone out."
+        return MailSent(step.name, "unknown", None, None, reason)
+    state = "failed" if step.state in (StepState.EXCEPTION, StepState.FAILED) else "pending"
+    return MailSent(step.name, state, None, None, step.reason if state == "failed" else None)
