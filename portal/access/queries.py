@@ -25,6 +25,11 @@ class LoggedIn:
         """Tell templates that somebody is logged in."""
         return True
 
+    @property
+    def is_support(self) -> bool:
+        """Tell whether this person may do what support staff does."""
+        return self.role in (Role.SUPPORT, Role.ADMIN)
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

@@ -26,6 +26,11 @@ def allow(*roles: Role) -> Callable[[View], View]:
     return lambda view: _mark(view, frozenset({*roles, *administrators}))
 
 
+def support(view: View) -> View:
+    """Let support staff, and administrators with them, use a view."""
+    return allow(Role.SUPPORT)(view)
+
+
 def everybody(view: View) -> View:
     """Let everybody who is logged in use a view."""
     return _mark(view, frozenset(Role))

@@ -16,5 +16,7 @@ function localize(root) {
   }
 }
 
+// The server reads days such as 2026-01-31 in this zone.
+document.cookie = `zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`;
 localize(document);
 document.addEventListener("htmx:load", (event) => localize(event.detail.elt));

@@ -1,0 +1,112 @@
+"""Pushing a step to retry, from whichever page, and what becomes of the push."""
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as AnyResponse
+
+from portal.errors import Conflict, NotFound
+from portal.orders.models import OrderStep
+from portal.orders.queries import find_order
+from portal.orders.queries_exceptions import read_push
+from portal.orders.service import push_to_retry
+from portal.orders.states import StepState
+from portal.orders.verdicts import Verdict
+from portal.web.context import actor, current_person, newest, reading, runtime, writing
+from portal.web.htmx import wants_fragment
+from portal.web.permissions import everybody, support
+
+blueprint = Blueprint("push", __name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PushArea:
+    """Where an item is pushed and its verdict shown: `what` names it, `can_push` says whether by a button."""
+
+    key: str
+    what: str
+    push_url: str
+    verdict_url: str
+    verdict: Verdict | None
+    can_push: bool
+
+
+def step_area(
+    number: str, order_id: int, element_id: str, name: str, verdict: Verdict | None, *, is_stopped: bool
+) -> PushArea:
+    """Give the area of a step of an order, for whoever is logged in."""
+    return PushArea(
+        key=f"{order_id}-{element_id}",
+        what=f"“{name}” of order {number}",
+        push_url=url_for("push.push", number=number, element_id=element_id),
+        verdict_url=url_for("push.show_verdict", number=number, element_id=element_id),
+        verdict=verdict,
+        can_push=is_stopped and current_person().is_support,
+    )
+
+
+@blueprint.post("/orders/<number:number>/steps/<element_id>/push")
+@support
+def push(number: str, element_id: str) -> AnyResponse:
+    conflict = None
+    try:
+        with writing() as session:
+            order_id = find_order(session, number).id
+            push_to_retry(session, order_id, element_id, actor=actor(), now=runtime().clock())
+    except Conflict as refused:
+        conflict = refused
+    # The loser of a race has written nothing: only the writer is sure to know of the winner.
+    with newest() as session:
+        step, verdict = _read(session, number, element_id)
+    page = url_for("order.show", number=number, _anchor=f"step-{element_id}")
+    return push_response(_area(number, step, verdict), conflict, step.pushed_by, page)
+
+
+@blueprint.get("/orders/<number:number>/steps/<element_id>/verdict")
+@everybody
+def show_verdict(number: str, element_id: str) -> AnyResponse:
+    if not wants_fragment():
+        return redirect(url_for("order.show", number=number, _anchor=f"step-{element_id}"), 303)
+    with reading() as session:
+        step, verdict = _read(session, number, element_id)
+    return verdict_response(_area(number, step, verdict))
+
+
+def push_response(area: PushArea, conflict: Conflict | None, winner: str | None, page: str) -> AnyResponse:
+    """Answer a push: with what has become of it so far, or by the way back to its page where no htmx asks."""
+    said = None
+    if conflict is not None:
+        said = f"{winner} was first: nothing was pushed twice." if winner else conflict.reason
+    if not wants_fragment():
+        flash(said or f"The push of {area.what} is requested.", "warning" if said else "success")
+        return redirect(page, 303)
+    fragment = render_template("orders/_push.html", area=area, conflict=said, fresh=True)
+    response = make_response(fragment, 409 if conflict else 200)
+    response.headers["HX-Trigger"] = "pushed"
+    return response
+
+
+def verdict_response(area: PushArea) -> Response:
+    """Answer a poll; nothing while nothing has changed, or while a replica still lags behind the push."""
+    seen = request.args.get("seen", "")
+    if area.verdict is None or area.verdict.mark == seen or _pushed(area.verdict.mark) < _pushed(seen):
+        return Response(status=204)
+    return make_response(render_template("orders/_push.html", area=area))
+
+
+def _read(session: Session, number: str, element_id: str) -> tuple[OrderStep, Verdict | None]:
+    found = read_push(session, find_order(session, number).id, element_id)
+    if found is None:
+        raise NotFound(f"Order {number} has no step {element_id}.")
+    return found
+
+
+def _area(number: str, step: OrderStep, verdict: Verdict | None) -> PushArea:
+    is_stopped = step.state == StepState.EXCEPTION
+    return step_area(number, step.order_id, step.element_id, step.name, verdict, is_stopped=is_stopped)
+
+
+def _pushed(mark: str) -> str:
+    """Return the part of a verdict's mark that tells when the push was; such texts sort as their times do."""
+    return mark.rpartition("-")[2]
