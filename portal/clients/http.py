@@ -1,19 +1,31 @@
 """How outside HTTP systems are called: a total deadline, a cap on calls, a key that stays the same."""
 
+import http.client
+import io
 import json
+import socket
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    EmptyPoolError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+)
 
 from portal.errors import Upstream
 
 _MAX_ANSWER_BYTES = 1_000_000
+_PIECE_BYTES = 65_536
 _EXCERPT = 500
 # Refused before the system looked at it, so it is safe and useful to try again later.
 _RETRYABLE = frozenset({408, 425, 429})
+_NEVER_SENT = (NewConnectionError, ConnectTimeoutError, EmptyPoolError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +48,8 @@ class HttpSystem:
         self.title = title
         self._url = url.rstrip("/")
         self._deadline = deadline
-        self._pool = urllib3.PoolManager(
-            maxsize=max_calls, block=True, retries=False, timeout=urllib3.Timeout(connect=min(3.0, deadline))
-        )
+        self._pool = urllib3.PoolManager(maxsize=max_calls, block=True, retries=False)
+        self._pool.pool_classes_by_scheme = {"http": _PunctualPool, "https": _PunctualTlsPool}
 
     def post(self, path: str, body: dict[str, Any], idempotency_key: str) -> Answer:
         """Cause an effect at most once for this key, however often it is called."""
@@ -54,7 +65,6 @@ class HttpSystem:
             raise
 
     def _request(self, method: str, path: str, body: bytes | None, key: str | None) -> Answer:
-        ends_at = time.monotonic() + self._deadline
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -67,29 +77,19 @@ class HttpSystem:
                 body=body,
                 headers=headers,
                 preload_content=False,
+                decode_content=False,
                 redirect=False,
+                pool_timeout=self._deadline,
                 timeout=urllib3.Timeout(connect=min(3.0, self._deadline), total=self._deadline),
             )
-            status, text = response.status, self._read(response, ends_at)
+            status, text = response.status, _read(response)
         except (HTTPError, OSError) as error:
             raise self._unanswered(error, method) from error
         return self._judge(status, text, method)
 
-    def _read(self, response: urllib3.BaseHTTPResponse, ends_at: float) -> bytes:
-        """Read the whole answer, but never past the deadline, however slowly it trickles in."""
-        parts, size = [], 0
-        for part in response.stream(65_536):
-            parts.append(part)
-            size += len(part)
-            if size > _MAX_ANSWER_BYTES or time.monotonic() > ends_at:
-                response.close()
-                raise HTTPError("the answer was too long or too slow")
-        response.release_conn()
-        return b"".join(parts)
-
     def _unanswered(self, error: Exception, method: str) -> Upstream:
         cause = error.reason if isinstance(error, MaxRetryError) else error
-        never_sent = isinstance(cause, (NewConnectionError, ConnectTimeoutError))
+        never_sent = isinstance(cause, _NEVER_SENT)
         return Upstream(
             f"{self.title} cannot be reached." if never_sent else f"{self.title} did not answer.",
             code=f"{self.name}-unreachable" if never_sent else f"{self.name}-no-answer",
@@ -100,11 +100,8 @@ class HttpSystem:
 
     def _judge(self, status: int, text: bytes, method: str) -> Answer:
         excerpt = text[:_EXCERPT].decode("utf-8", "replace")
-        try:
-            body = json.loads(text)
-        except ValueError:
-            body = None
-        if status < 300 and isinstance(body, dict):
+        body = _json_object(text)
+        if status < 300 and body is not None:
             return Answer(status, body)
         if status >= 500 or status in _RETRYABLE or status < 400:
             reason = (
@@ -118,8 +115,8 @@ class HttpSystem:
                 status=status,
                 answer=excerpt,
             )
-        problem = body if isinstance(body, dict) else {}
-        detail = problem.get("detail") or problem.get("title") or f"status {status}"
+        problem = body or {}
+        detail = str(problem.get("detail") or problem.get("title") or f"status {status}")[:_EXCERPT]
         raise Upstream(
             f"{self.title} refused it: {detail}",
             code=f"{self.name}-{problem.get('code') or 'refused'}"[:64],
@@ -127,3 +124,80 @@ class HttpSystem:
             status=status,
             answer=excerpt,
         )
+
+
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    text = b""
+    try:
+        while part := response.read1(_PIECE_BYTES):
+            text += part
+            if len(text) > _MAX_ANSWER_BYTES:
+                raise HTTPError("the answer was too long")
+    except BaseException:
+        response.close()
+        raise
+    finally:
+        # Also a closed connection goes back: it is one of the few places for calls at the same time.
+        response.release_conn()
+    return text
+
+
+def _json_object(text: bytes) -> dict[str, Any] | None:
+    """Return a JSON object (RFC 8259: no NaN), or None when the text is anything else."""
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class _PunctualStream(io.RawIOBase):
+    """Reads from a socket with its timeout as the time for all that is read, not for each piece."""
+
+    def __init__(self, source: socket.socket) -> None:
+        self._socket = source
+        self._stream = source.makefile("rb", buffering=0)
+        self._ends_at = time.monotonic() + (source.gettimeout() or 0.0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        self._socket.settimeout(left)
+        return self._stream.readinto(buffer)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _PunctualResponse(http.client.HTTPResponse):
+    """An answer that is there in time or not at all, even when it trickles in byte by byte."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(_PunctualStream(sock))
+
+
+class _PunctualConnection(HTTPConnection):
+    response_class = _PunctualResponse
+
+
+class _PunctualTlsConnection(HTTPSConnection):
+    response_class = _PunctualResponse
+
+
+class _PunctualPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PunctualConnection
+
+
+class _PunctualTlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _PunctualTlsConnection
