@@ -1,44 +1,59 @@
 """AWS by boto3: queues (SQS) and files (S3)."""
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import boto3
 from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from portal.errors import NotFound, Upstream
 from portal.settings import Settings
 
 # SQS takes at most ten entries in one batch call.
 BATCH = 10
+# And at most this much in one batch call, of which bodies and attributes count.
+_BATCH_BYTES = 250_000
 _GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404"}
+# What SQS refuses in a text: all but the characters of XML 1.0.
+_NO_TEXT = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# A garbled answer is an error of boto3's own outside of its families.
+AWS_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
+# boto3 makes clients from one session for all, which threads must not use at the same time.
+_making = threading.Lock()
 
 
-def make_client(service: str, settings: Settings, *, retries: int = 3) -> BaseClient:
+def make_client(
+    service: str, settings: Settings, *, attempts: int = 3, read_seconds: float = 10
+) -> BaseClient:
     """Make a boto3 client; outside AWS the endpoint and the keys come from the settings."""
     endpoint = settings.ses_endpoint_url if service == "ses" else None
     config = Config(
         connect_timeout=3,
-        read_timeout=30,
+        read_timeout=read_seconds,
         max_pool_connections=64,
-        retries={"mode": "standard", "total_max_attempts": retries},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         s3={"addressing_style": "path"},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return boto3.client(
-        service,
-        region_name=settings.aws_region,
-        endpoint_url=endpoint or settings.aws_endpoint_url,
-        aws_access_key_id=settings.aws_access_key_id,
-        aws_secret_access_key=settings.aws_secret_access_key,
-        config=config,
-    )
+    with _making:
+        return boto3.client(
+            service,
+            region_name=settings.aws_region,
+            endpoint_url=endpoint or settings.aws_endpoint_url,
+            aws_access_key_id=settings.aws_access_key_id,
+            aws_secret_access_key=settings.aws_secret_access_key,
+            config=config,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to send; FIFO queues need `group` and `deduplication`."""
+    """A message to send; FIFO queues need `group` and `deduplication`, an empty attribute is left out."""
 
     body: str
     group: str | None = None
@@ -88,8 +103,7 @@ class Queues:
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> None:
         """Send messages in order; raises Upstream when the queue refused one of them."""
-        for batch in _batches(messages):
-            entries = [_entry(number, message) for number, message in enumerate(batch)]
+        for entries in _batches([_entry(number, message) for number, message in enumerate(messages)]):
             answer = self._call("send_message_batch", queue, Entries=entries)
             if failed := answer.get("Failed"):
                 raise Upstream(
@@ -98,8 +112,7 @@ class Queues:
 
     def acknowledge(self, queue: str, messages: Sequence[Message]) -> None:
         """Delete messages that were handled."""
-        for batch in _batches(messages):
-            entries = [{"Id": str(n), "ReceiptHandle": m.receipt} for n, m in enumerate(batch)]
+        for entries in _batches([{"Id": str(n), "ReceiptHandle": m.receipt} for n, m in enumerate(messages)]):
             self._call("delete_message_batch", queue, Entries=entries)
 
     def return_later(self, queue: str, message: Message, seconds: int) -> None:
@@ -121,7 +134,7 @@ class Queues:
     def _call(self, operation: str, queue: str, **arguments: Any) -> dict[str, Any]:
         try:
             return cast(dict[str, Any], getattr(self._sqs, operation)(QueueUrl=self._url(queue), **arguments))
-        except (BotoCoreError, ClientError) as error:
+        except AWS_ERRORS as error:
             raise _as_upstream(f"The queue {queue}", error) from error
 
 
@@ -139,31 +152,36 @@ class Files:
         """Return an object's bytes, at most `max_bytes` and one more; raises NotFound when it is gone."""
         wanted = {"Bucket": bucket, "Key": key} | ({"VersionId": version} if version else {})
         try:
-            body = self._s3.get_object(**wanted)["Body"]
-            return cast(bytes, body.read(max_bytes + 1))
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _GONE:
+            with closing(self._s3.get_object(**wanted)["Body"]) as body:
+                return cast(bytes, body.read(max_bytes + 1))
+        except AWS_ERRORS as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _GONE:
                 raise NotFound(
                     f"The document {key} is no longer in {bucket}.", code="document-gone"
                 ) from error
-            raise _as_upstream(f"The bucket {bucket}", error) from error
-        except BotoCoreError as error:
             raise _as_upstream(f"The bucket {bucket}", error) from error
 
     def write(self, bucket: str, key: str, body: bytes, content_type: str) -> str | None:
         """Put an object; return its version where the bucket keeps versions."""
         try:
             answer = self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
-        except (BotoCoreError, ClientError) as error:
+        except AWS_ERRORS as error:
             raise _as_upstream(f"The bucket {bucket}", error) from error
         return cast(str | None, answer.get("VersionId"))
 
 
-T = TypeVar("T")
-
-
-def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+def _batches(entries: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for entry in entries:
+        bytes_of_entry = len(json.dumps(entry, ensure_ascii=False).encode())
+        if batch and (len(batch) == BATCH or size + bytes_of_entry > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += bytes_of_entry
+    if batch:
+        yield batch
 
 
 def _message(raw: dict[str, Any]) -> Message:
@@ -186,9 +204,10 @@ def _entry(number: int, message: Outgoing) -> dict[str, Any]:
     entry: dict[str, Any] = {"Id": str(number), "MessageBody": message.body}
     if message.group is not None:
         entry |= {"MessageGroupId": message.group, "MessageDeduplicationId": message.deduplication}
-    if message.attributes:
+    told = {name: _NO_TEXT.sub("\ufffd", value) for name, value in message.attributes.items() if value}
+    if told:
         entry["MessageAttributes"] = {
-            name: {"DataType": "String", "StringValue": value} for name, value in message.attributes.items()
+            name: {"DataType": "String", "StringValue": value} for name, value in told.items()
         }
     return entry
 
@@ -199,7 +218,10 @@ def _as_upstream(what: str, error: Exception) -> Upstream:
 
 def loads(body: str) -> dict[str, Any]:
     """Return a message's JSON object; raises ValueError when it is none."""
-    value = json.loads(body)
+    try:
+        value = json.loads(body)
+    except RecursionError:
+        raise ValueError("the message is nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("the message is not a JSON object")
     return value

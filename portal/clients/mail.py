@@ -1,24 +1,25 @@
 """Mail through SES."""
 
 import re
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formataddr, make_msgid
 from functools import cached_property
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from botocore.exceptions import ConnectionError as NoConnection
 
-from portal.clients.aws import make_client
+from portal.clients.aws import AWS_ERRORS, make_client
 from portal.errors import InvalidInput, Upstream
 from portal.settings import Settings
 
 # SES answers these when it will never take this message, whoever sends it again.
 _REFUSED = {"MessageRejected", "MailFromDomainNotVerifiedException", "InvalidParameterValue"}
-# What SES takes: it knows no addresses beyond ASCII.
-_ADDRESS = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-_ENVELOPE = re.compile(r"bounce\+(?P<key>[^@]+)@")
+# What SES takes: it knows no addresses beyond ASCII. The part before the @ is a dot-atom (RFC 5322, 3.2.3).
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_ENVELOPE = re.compile(r"bounce\+(?P<key>[^@]{1,57})@")
 
 
 class Mail:
@@ -35,7 +36,9 @@ class Mail:
     @cached_property
     def _ses(self) -> Any:
         # SES has no idempotency key: a retry by boto3 itself could send a mail twice.
-        return make_client("ses", self._settings, retries=1)
+        return make_client(
+            "ses", self._settings, attempts=1, read_seconds=self._settings.call_deadline_seconds
+        )
 
     def send(self, key: str, *, to: str, subject: str, text: str, html: str, order_number: str) -> str:
         """Send one mail; return SES's message id.
@@ -47,7 +50,7 @@ class Mail:
         message = EmailMessage(policy=SMTP)
         try:
             message["From"] = formataddr(("Waybill", self._settings.mail_from))
-            message["To"] = to
+            message["To"] = Address(addr_spec=to)
             message["Subject"] = subject
             message["X-Waybill-Effect"] = key
             message["X-Waybill-Order"] = order_number
@@ -55,7 +58,7 @@ class Mail:
             message.set_content(text)
             message.add_alternative(html, subtype="html")
             raw = message.as_bytes()
-        except (ValueError, IndexError, UnicodeError) as error:
+        except (ValueError, IndexError) as error:
             raise InvalidInput(
                 f"A mail cannot be sent to this address: {error}", field="customer.email"
             ) from error
@@ -79,7 +82,7 @@ class Mail:
                 status=status,
                 answer=str(error)[:500],
             ) from error
-        except (BotoCoreError, KeyError) as error:
+        except (*AWS_ERRORS, KeyError) as error:
             raise Upstream(
                 "The mail provider did not answer.",
                 code="mail-no-answer",
