@@ -10,15 +10,15 @@ from typing import Literal
 class _Circuit:
     failures: int = 0
     opened_at: float | None = None
-    on_trial: bool = False
 
 
 class Breakers:
     """One circuit for each outside system, as this process sees it.
 
-    After `failures` failed calls in a row a circuit opens; after `seconds` one trial is let through, and
-    its outcome closes the circuit or keeps it open for another `seconds`. The pattern is Nygard's
-    ("Release It!"); libraries that hold a lock during the call would serialise our calls.
+    After `failures` failed calls in a row a circuit opens; from then on one trial is let through every
+    `seconds`, until a call passes and closes it. A trial whose outcome is never told costs nothing but
+    its `seconds`. The pattern is Nygard's ("Release It!"); libraries that hold a lock during the call
+    would serialise our calls.
     """
 
     def __init__(self, failures: int, seconds: float, monotonic: Callable[[], float]) -> None:
@@ -29,38 +29,37 @@ class Breakers:
         self._circuits: dict[str, _Circuit] = {}
 
     def state(self, system: str) -> Literal["closed", "open", "half-open"]:
-        with self._lock:
-            circuit = self._circuits.get(system)
-            if circuit is None or circuit.opened_at is None:
-                return "closed"
-            return "half-open" if self._trial_is_due(circuit) or circuit.on_trial else "open"
+        """Say whether calls go through (closed), none does (open), or a trial may (half-open)."""
+        trial_is_due = self.not_closed().get(system)
+        if trial_is_due is None:
+            return "closed"
+        return "half-open" if trial_is_due else "open"
 
     def not_closed(self) -> dict[str, bool]:
         """Return the systems whose circuit is not closed, each with whether a trial is due."""
+        now = self._monotonic()
         with self._lock:
             return {
-                name: self._trial_is_due(circuit)
+                name: now - circuit.opened_at >= self._seconds
                 for name, circuit in self._circuits.items()
                 if circuit.opened_at is not None
             }
 
     def begin_trial(self, system: str) -> None:
-        """Say that the call that comes now is the trial; no other is let through until its outcome."""
+        """Say that the call that comes now is the trial; the next one is due after the same time again."""
         with self._lock:
-            self._circuits[system].on_trial = True
+            if circuit := self._circuits.get(system):
+                circuit.opened_at = self._monotonic()
 
     def passed(self, system: str) -> None:
+        """Say that a call was answered: the circuit is closed."""
         with self._lock:
             self._circuits.pop(system, None)
 
     def failed(self, system: str) -> None:
+        """Say that a call failed; enough of them in a row open the circuit, or keep it open."""
         with self._lock:
             circuit = self._circuits.setdefault(system, _Circuit())
             circuit.failures += 1
-            if circuit.on_trial or circuit.failures >= self._failures:
-                circuit.opened_at, circuit.on_trial = self._monotonic(), False
-
-    def _trial_is_due(self, circuit: _Circuit) -> bool:
-        if circuit.opened_at is None or circuit.on_trial:
-            return False
-        return self._monotonic() - circuit.opened_at >= self._seconds
+            if circuit.failures >= self._failures:
+                circuit.opened_at = self._monotonic()
