@@ -10,21 +10,13 @@ from portal.settings import Settings
 def provision(settings: Settings) -> None:
     """Create all that is missing, and connect bucket, topic and queues."""
     sqs, s3 = make_client("sqs", settings), make_client("s3", settings)
-    documents = _queue(
-        sqs,
-        settings.order_documents_queue,
-        _queue(sqs, settings.order_documents_waiting_queue),
-        settings.max_receives,
-        settings.visibility_seconds,
+    documents = _queue_with_waiting(
+        sqs, settings, settings.order_documents_queue, settings.order_documents_waiting_queue
     )
-    _queue(
-        sqs,
-        settings.orders_queue,
-        _queue(sqs, settings.orders_waiting_queue),
-        settings.max_receives,
-        settings.visibility_seconds,
+    _queue_with_waiting(sqs, settings, settings.orders_queue, settings.orders_waiting_queue)
+    mail_events = _queue_with_waiting(
+        sqs, settings, settings.mail_events_queue, settings.mail_events_waiting_queue
     )
-    mail_events = _queue(sqs, settings.mail_events_queue)
     _bucket(s3, settings.originals_bucket)
     _bucket(s3, settings.orders_bucket)
     s3.put_bucket_notification_configuration(
@@ -36,16 +28,18 @@ def provision(settings: Settings) -> None:
     _connect_mail_notices(settings, mail_events)
 
 
-def _queue(
-    sqs: Any, name: str, waiting_arn: str | None = None, max_receives: int = 0, visibility: int = 30
-) -> str:
-    attributes = {"VisibilityTimeout": str(visibility), "MessageRetentionPeriod": "1209600"}
-    if name.endswith(".fifo"):
-        attributes["FifoQueue"] = "true"
-    if waiting_arn:
-        policy = {"deadLetterTargetArn": waiting_arn, "maxReceiveCount": max_receives}
-        attributes["RedrivePolicy"] = json.dumps(policy)
-    url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+def _queue_with_waiting(sqs: Any, settings: Settings, name: str, waiting: str) -> str:
+    """Make a queue whose messages go to another one when they were taken too often; return its ARN."""
+    policy = {"deadLetterTargetArn": _queue(sqs, settings, waiting), "maxReceiveCount": settings.max_receives}
+    return _queue(sqs, settings, name, RedrivePolicy=json.dumps(policy))
+
+
+def _queue(sqs: Any, settings: Settings, name: str, **attributes: str) -> str:
+    kind = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+    url = sqs.create_queue(QueueName=name, Attributes=kind)["QueueUrl"]
+    attributes |= {"VisibilityTimeout": str(settings.visibility_seconds), "MessageRetentionPeriod": "1209600"}
+    # Set apart: to create a queue that is there already is refused when its attributes differ.
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     return str(arn)
 
