@@ -1,12 +1,15 @@
 """How jobs take messages: receive, handle, acknowledge; and what becomes of those that fail."""
 
 import threading
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from jobs.job import Job
 from portal.clients.aws import Message, Outgoing
 from portal.errors import Conflict, InvalidInput, NotFound, Upstream, WaybillError
+from portal.orders import waiting
 
 # A refusal is no better for waiting; everything else gets ever more time, up to a minute.
 _REFUSED_WAIT_SECONDS = 1
@@ -31,7 +34,7 @@ def consume(
     """Take messages until the job stops.
 
     `handle` returns for each message None, or the error that it failed with. What it raises fails all
-    messages of the batch.
+    messages that it was given; they come back one by one. While the database is away nothing is taken.
     """
     loops = [
         threading.Thread(target=_consume, args=(job, source, handle), name=f"{source.queue}-{number}")
@@ -45,12 +48,16 @@ def consume(
 
 
 def _consume(job: Job, source: Source, handle: Callable[[Sequence[Message]], list[Handled]]) -> None:
+    troubled = False
     while job.turn():
+        if troubled and not job.database_answers():
+            job.stopping.wait(_PAUSE_SECONDS)
+            continue
         try:
-            messages = job.runtime.queues.receive(source.queue)
-            if messages:
-                _take(job, source, messages, handle)
+            _take(job, source, job.runtime.queues.receive(source.queue), handle)
+            troubled = False
         except Exception as error:  # noqa: BLE001 - an edge: what was not acknowledged comes back by itself
+            troubled = True
             job.log.warning("queue or database away", queue=source.queue, error=str(error))
             job.stopping.wait(_PAUSE_SECONDS)
 
@@ -62,18 +69,63 @@ def _take(
     handle: Callable[[Sequence[Message]], list[Handled]],
 ) -> None:
     job.count("received", len(messages))
+    held_up: set[str] = set()
+    for part in _parts(messages):
+        if part[0].group in held_up:
+            # Its turn comes after the one before it in its group, which comes back.
+            job.runtime.queues.return_later(source.queue, part[0], 0)
+            continue
+        for message in _take_together(job, source, part, handle):
+            if message.group is not None:
+                held_up.add(message.group)
+
+
+def _parts(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Divide messages into those that are handled together, in the order in which that is to be done.
+
+    What came back is handled alone, and each time in another order: what kills the job, or fails all
+    that it is handled with, would else take its neighbours along to the waiting queue. No two of a
+    group are handled together, so that the second can wait when the first fails.
+    """
+    together: list[Message] = []
+    alone: list[Message] = []
+    groups: set[str | None] = set()
+    for message in messages:
+        first_of_group = message.group is None or message.group not in groups
+        groups.add(message.group)
+        (together if message.receives == 1 and first_of_group else alone).append(message)
+    if together:
+        yield together
+    for message in sorted(alone, key=partial(_place, messages[0].receipt if messages else "")):
+        yield [message]
+
+
+def _place(salt: str, message: Message) -> int:
+    return zlib.crc32(f"{salt}/{message.group or message.id}".encode())
+
+
+def _take_together(
+    job: Job,
+    source: Source,
+    messages: Sequence[Message],
+    handle: Callable[[Sequence[Message]], list[Handled]],
+) -> list[Message]:
+    """Handle messages, and return those that failed and come back."""
     job.runtime.reached(f"{job.name}.before-handling")
     with job.runtime.metrics.timed("job.batch_seconds", job.name):
         outcomes = _outcomes(job, messages, handle)
     done = [message for message, error in zip(messages, outcomes, strict=True) if error is None]
+    _tell_pushed(job, done)
     job.runtime.reached(f"{job.name}.before-acknowledge")
     if done:
         job.runtime.queues.acknowledge(source.queue, done)
     job.runtime.reached(f"{job.name}.after-acknowledge")
     job.count("done", len(done))
-    for message, error in zip(messages, outcomes, strict=True):
-        if error is not None:
-            _fail(job, source, message, error)
+    return [
+        message
+        for message, error in zip(messages, outcomes, strict=True)
+        if error is not None and _fail(job, source, message, error)
+    ]
 
 
 def _outcomes(
@@ -84,41 +136,66 @@ def _outcomes(
     except WaybillError as error:
         return [error] * len(messages)
     except Exception as error:  # an edge: a defect must not lose messages or stop the job
+        if not job.database_answers():
+            raise
         job.log.exception("handling failed")
         defect = WaybillError(f"Handling it failed: {type(error).__name__}: {error}", code="handling-failed")
         return [defect] * len(messages)
 
 
-def _fail(job: Job, source: Source, message: Message, error: WaybillError) -> None:
+def _tell_pushed(job: Job, done: Sequence[Message]) -> None:
+    for message in done:
+        if (waiting_id := waiting_id_of(message)) is not None:
+            now = job.runtime.clock()
+            job.runtime.transact(
+                partial(waiting.waiting_passed, waiting_id=waiting_id, actor=job.actor, now=now)
+            )
+
+
+def _fail(job: Job, source: Source, message: Message, error: WaybillError) -> bool:
+    """Let a message come back later and return True, or send it to the waiting queue."""
     job.count("failed")
     refused = isinstance(error, InvalidInput | Conflict | NotFound)
     # Whoever pushed a message is waiting for the verdict.
     last = message.receives >= job.runtime.settings.max_receives or (
-        refused and "waiting_id" in message.attributes
+        refused and waiting_id_of(message) is not None
     )
-    job.log.warning(
-        "message failed", subject=source.subject(message), code=error.code, receives=message.receives
-    )
+    subject = _subject(source, message)
+    job.log.warning("message failed", subject=subject, code=error.code, receives=message.receives)
     if last:
-        _send_to_waiting(job, source, message, error)
-        return
+        _send_to_waiting(job, source, message, subject, error)
+        return False
     wait = _REFUSED_WAIT_SECONDS if refused else min(2**message.receives, _LONGEST_WAIT_SECONDS)
     job.runtime.queues.return_later(source.queue, message, wait)
+    return True
 
 
-def _send_to_waiting(job: Job, source: Source, message: Message, error: WaybillError) -> None:
+def _subject(source: Source, message: Message) -> str:
+    try:
+        return source.subject(message)[:500] or message.id
+    except Exception:  # noqa: BLE001 - an edge: what cannot even be named must reach the waiting queue too
+        return message.id
+
+
+def _send_to_waiting(job: Job, source: Source, message: Message, subject: str, error: WaybillError) -> None:
     field = f" (field {error.field})" if isinstance(error, InvalidInput) and error.field else ""
     attributes = message.attributes | {
         "queue": source.queue,
         "code": error.code,
         "reason": (error.reason + field)[:2000],
-        "subject": source.subject(message)[:500],
+        "subject": subject,
         "receives": str(message.receives),
     }
-    waiting = Outgoing(message.body, message.group, f"waiting-{message.id}", attributes)
-    job.runtime.queues.send(source.waiting_queue, [waiting])
+    outgoing = Outgoing(message.body, message.group, f"waiting-{message.id}", attributes)
+    job.runtime.queues.send(source.waiting_queue, [outgoing])
     job.runtime.queues.acknowledge(source.queue, [message])
     job.count("waiting")
+
+
+def waiting_id_of(message: Message) -> int | None:
+    """Return the id of the waiting message that was pushed, when this one came of it."""
+    told = message.attributes.get("waiting_id", "")
+    return int(told) if told.isascii() and told.isdigit() else None
 
 
 def as_error(error: Exception) -> WaybillError:

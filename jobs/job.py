@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from portal.events import Actor
 from portal.metrics import service as metrics
@@ -28,7 +30,7 @@ class Job:
     stopping: threading.Event = field(default_factory=threading.Event)
     counters: Counter[str] = field(default_factory=Counter)
     details: dict[str, Any] = field(default_factory=dict)
-    _last_turn: float = 0.0
+    _last_turns: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.instance = f"{socket.gethostname()}:{os.getpid()}"
@@ -37,8 +39,8 @@ class Job:
         self.turn()
 
     def turn(self) -> bool:
-        """Say that the loop goes round; return whether it is to go on."""
-        self._last_turn = self.runtime.monotonic()
+        """Say that this thread's loop goes round; return whether it is to go on."""
+        self._last_turns[threading.get_ident()] = self.runtime.monotonic()
         if self.supervisor not in (None, os.getppid()):
             self.log.warning("the supervisor is gone", supervisor=self.supervisor)
             self.stopping.set()
@@ -50,15 +52,24 @@ class Job:
             self.counters[what] += number
             self.runtime.metrics.count(f"job.{what}", number, self.name)
 
+    def database_answers(self) -> bool:
+        """Tell whether the writer can be asked at all: if not, a failure is not the message's own."""
+        try:
+            with self.runtime.writer() as session:
+                session.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return False
+        return True
+
     def stop_on_signals(self) -> None:
         """Finish the batch in hand and stop when told to by SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stopping.set())
 
     def keep_beating(self) -> threading.Thread:
-        """Write heartbeats and metrics from a thread until the job stops.
+        """Write heartbeats and metrics from a thread, at once and until the job stops.
 
-        A loop that has not gone round for a minute is stuck: then its heartbeat stops too.
+        A loop that has not gone round for a minute is stuck: then the job's heartbeat stops too.
         """
         thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
         thread.start()
@@ -66,12 +77,16 @@ class Job:
 
     def _beat_until_stopped(self) -> None:
         started_at = self.runtime.clock()
-        while True:
-            stopping = self.stopping.wait(self.runtime.settings.heartbeat_seconds)
-            if stopping or self.runtime.monotonic() - self._last_turn < _SILENT_SECONDS:
+        stopping = False
+        while not stopping:
+            if not self._is_stuck():
                 self._beat(started_at)
-            if stopping:
-                return
+            stopping = self.stopping.wait(self.runtime.settings.heartbeat_seconds)
+        self._beat(started_at)
+
+    def _is_stuck(self) -> bool:
+        # A copy at once: a loop that begins meanwhile adds its thread.
+        return self.runtime.monotonic() - min(list(self._last_turns.values())) >= _SILENT_SECONDS
 
     def _beat(self, started_at: datetime) -> None:
         try:

@@ -1,7 +1,7 @@
 """Delivery notices of SES, by SNS and SQS, become evidence that a mail went out."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ def run(job: Job) -> None:
     """Run until the job stops."""
     settings = job.runtime.settings
     source = Source(
-        settings.mail_events_queue, settings.order_documents_waiting_queue, lambda message: message.id
+        settings.mail_events_queue, settings.mail_events_waiting_queue, lambda message: message.id
     )
     consume(job, source, partial(handle, job))
 
@@ -38,9 +38,9 @@ def _delivery(job: Job, message: Message) -> Delivered | None:
             return None
         mail = notice["mail"]
         key = effect_key_of(str(mail["source"]))
-        at = datetime.fromisoformat(notice["delivery"]["timestamp"])
-        return Delivered(key, str(mail["messageId"]), at) if key else None
-    except (ValueError, KeyError, TypeError) as error:
+        at = datetime.fromisoformat(notice["delivery"]["timestamp"]).astimezone(UTC)
+        return Delivered(key, str(mail["messageId"])[:128], at) if key else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         job.count("malformed")
         job.log.warning("not a notice of SES", message_id=message.id, error=str(error))
         return None

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from jobs.consumer import Handled, Source, as_error, consume
 from jobs.job import Job
 from portal.clients.aws import Message, loads
-from portal.errors import Conflict, InvalidInput, WaybillError
-from portal.orders import service, waiting
+from portal.errors import Conflict
+from portal.orders import service
 from portal.orders.canonical import parse_order
 from portal.orders.documents.strict_json import parse_json
 from portal.orders.service import Arrival, DocumentPlace, Receipt
@@ -38,7 +38,7 @@ def handle(job: Job, messages: Sequence[Message]) -> list[Handled]:
     for message in messages:
         try:
             taken.append(_Taken(message, _arrival(job, message)))
-        except (WaybillError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001 - an edge: one bad message must not hold up the others
             outcomes[message.id] = as_error(error)
     if taken:
         job.runtime.reached("reader.before-commit")
@@ -50,20 +50,14 @@ def handle(job: Job, messages: Sequence[Message]) -> list[Handled]:
 
 
 def _receive(job: Job, taken: Sequence[_Taken], session: Session) -> list[Receipt]:
-    now = job.runtime.clock()
-    receipts = service.receive_orders(
+    return service.receive_orders(
         session,
         [one.arrival for one in taken],
         definition=job.runtime.definitions.get(PROCESS),
         cipher=job.runtime.cipher,
         actor=job.actor,
-        now=now,
+        now=job.runtime.clock(),
     )
-    for one, receipt in zip(taken, receipts, strict=True):
-        if receipt.outcome != "conflict" and "waiting_id" in one.message.attributes:
-            waiting_id = int(one.message.attributes["waiting_id"])
-            waiting.waiting_passed(session, waiting_id, actor=job.actor, now=now)
-    return receipts
 
 
 def _arrival(job: Job, message: Message) -> Arrival:
@@ -88,9 +82,6 @@ def _judge(job: Job, receipt: Receipt) -> Handled:
 
 
 def _subject(message: Message) -> str:
-    try:
-        body = loads(message.body)
-        order = parse_json(body["order"].encode()) if "order" in body else None
-        return str(order["number"] if isinstance(order, dict) else body["document"]["key"])
-    except (InvalidInput, ValueError, KeyError, TypeError, AttributeError):
-        return message.id
+    body = loads(message.body)
+    order = parse_json(body["order"].encode()) if "order" in body else None
+    return str(order["number"] if isinstance(order, dict) else body["document"]["key"])

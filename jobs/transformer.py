@@ -12,7 +12,6 @@ from jobs.consumer import Handled, Source, as_error, consume
 from jobs.job import Job
 from portal.clients.aws import Message, Outgoing, loads
 from portal.errors import InvalidInput
-from portal.orders import waiting
 from portal.orders.canonical import canonical_json
 from portal.orders.documents import read_document
 
@@ -37,9 +36,7 @@ def handle(job: Job, pool: ThreadPoolExecutor, messages: Sequence[Message]) -> l
     job.runtime.reached("transformer.before-send")
     job.runtime.queues.send(job.runtime.settings.orders_queue, outgoing)
     job.runtime.reached("transformer.after-send")
-    outcomes = [as_error(orders) if isinstance(orders, Exception) else None for orders in read]
-    _tell_pushed(job, messages, outcomes)
-    return outcomes
+    return [as_error(orders) if isinstance(orders, Exception) else None for orders in read]
 
 
 def _try_to_read(job: Job, message: Message) -> list[Outgoing] | Exception:
@@ -102,18 +99,5 @@ def _put_aside(job: Job, order: bytes, content_hash: str) -> dict[str, str]:
     return place
 
 
-def _tell_pushed(job: Job, messages: Sequence[Message], outcomes: Sequence[Handled]) -> None:
-    for message, error in zip(messages, outcomes, strict=True):
-        if error is None and "waiting_id" in message.attributes:
-            waiting_id = int(message.attributes["waiting_id"])
-            now = job.runtime.clock()
-            job.runtime.transact(
-                partial(waiting.waiting_passed, waiting_id=waiting_id, actor=job.actor, now=now)
-            )
-
-
 def _subject(message: Message) -> str:
-    try:
-        return ", ".join(unquote_plus(place["object"]["key"]) for place in _created(message)) or message.id
-    except (InvalidInput, KeyError, TypeError):
-        return message.id
+    return ", ".join(unquote_plus(place["object"]["key"]) for place in _created(message))

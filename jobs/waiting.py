@@ -1,12 +1,13 @@
 """Messages on the waiting queues are kept in the database, and sent back when somebody pushes them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from jobs.consumer import waiting_id_of
 from jobs.job import Job
 from portal import work
 from portal.clients.aws import Message, Outgoing
@@ -29,39 +30,50 @@ def run(job: Job) -> None:
     sources = {
         settings.order_documents_waiting_queue: settings.order_documents_queue,
         settings.orders_waiting_queue: settings.orders_queue,
+        settings.mail_events_waiting_queue: settings.mail_events_queue,
     }
+    parts = [partial(_keep, job, queue, origin) for queue, origin in sources.items()]
+    parts.append(partial(_send_pushed, job))
     while job.turn():
-        try:
-            busy = [_keep(job, queue, origin) for queue, origin in sources.items()]
-            busy.append(_send_pushed(job))
-        except Exception as error:  # noqa: BLE001 - an edge: what was not acknowledged comes back by itself
-            job.log.warning("queue or database away", error=str(error))
-            busy = []
+        busy = [_tried(job, part) for part in parts]
         if not any(busy):
             job.stopping.wait(_IDLE_SECONDS)
 
 
+def _tried(job: Job, part: Callable[[], bool]) -> bool:
+    """Do a part of the work, whatever became of the others; return whether there was something to do."""
+    try:
+        return part()
+    except Exception as error:  # noqa: BLE001 - an edge: what was not acknowledged comes back by itself
+        job.log.warning("queue or database away", error=str(error))
+        return False
+
+
 def _keep(job: Job, queue: str, origin: str) -> bool:
     messages = job.runtime.queues.receive(queue, wait_seconds=0)
-    for message in messages:
-        job.runtime.transact(partial(_keep_one, job, origin, message))
-        job.runtime.queues.acknowledge(queue, [message])
-        job.count("kept")
-    return bool(messages)
+    kept = [_tried(job, partial(_keep_one, job, queue, origin, message)) for message in messages]
+    return any(kept)
 
 
-def _keep_one(job: Job, origin: str, message: Message, session: Session) -> None:
-    told = message.attributes
+def _keep_one(job: Job, queue: str, origin: str, message: Message) -> bool:
+    job.runtime.transact(partial(_keep_waiting, job, origin, message))
+    job.runtime.queues.acknowledge(queue, [message])
+    job.count("kept")
+    return True
+
+
+def _keep_waiting(job: Job, origin: str, message: Message, session: Session) -> None:
+    told, receives = message.attributes, message.attributes.get("receives", "")
     undelivered = Undelivered(
         message_id=message.id,
         queue=told.get("queue", origin),
         group=message.group,
         subject=told.get("subject", message.id),
         body=message.body,
-        receives=int(told.get("receives", job.runtime.settings.max_receives)),
-        code=told.get("code", "stopped-while-handling"),
+        receives=int(receives) if receives.isdecimal() else job.runtime.settings.max_receives,
+        code=told.get("code", "stopped-while-handling")[:64],
         reason=told.get("reason", _UNTOLD),
-        waiting_id=int(told["waiting_id"]) if "waiting_id" in told else None,
+        waiting_id=waiting_id_of(message),
     )
     waiting.keep_waiting(
         session, undelivered, cipher=job.runtime.cipher, actor=job.actor, now=job.runtime.clock()
@@ -81,11 +93,16 @@ def _send_pushed(job: Job) -> bool:
                 select(WaitingMessage).where(WaitingMessage.id.in_([claimed.reference for claimed in claims]))
             )
         )
-    for row in rows:
-        # A second sending, after a crash before the work was finished, is the same to whoever takes it.
-        job.runtime.queues.send(row.queue, [_outgoing(job, row)])
-    job.runtime.transact(partial(_finish, claims))
-    job.count("sent_back", len(rows))
+    # A second sending, after a crash before the work was finished, is the same to whoever takes it.
+    unsent = {row.id for row in rows if not _tried(job, partial(_send_back, job, row))}
+    done = [claimed for claimed in claims if claimed.reference not in unsent]
+    job.runtime.transact(partial(_finish, done))
+    return bool(done)
+
+
+def _send_back(job: Job, row: WaitingMessage) -> bool:
+    job.runtime.queues.send(row.queue, [_outgoing(job, row)])
+    job.count("sent_back")
     return True
 
 
