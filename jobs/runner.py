@@ -3,6 +3,7 @@
 import queue
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -15,7 +16,7 @@ from portal.db import database_now
 from portal.errors import Upstream
 from portal.orders import mail_deliveries
 from portal.orders.connectors import CONNECTORS, Outside, Passed, Skipped, Task
-from portal.orders.open_orders import Turn, load_turns, note_interruptions
+from portal.orders.open_orders import Turn, load_turns, note_interruptions, set_aside
 from portal.orders.progress import Failed, Outcome, Progress, Result
 from portal.orders.service import WORK_KIND
 from portal.work import Moved
@@ -24,6 +25,12 @@ _BATCH = 50
 _IDLE_SECONDS = 0.1
 # Claims beyond the attempts of a step that its worker may cost before it is held to be the cause.
 _CRASHES_ALLOWED = 3
+_NOT_STORED = Upstream(
+    "What the system answered could not be stored, so the step stopped; its effect may be there.",
+    code="answer-not-stored",
+    retryable=False,
+    outcome_unknown=True,
+)
 
 
 def run(job: Job) -> None:
@@ -62,11 +69,8 @@ class Runner:
         if room <= 0 or self._runtime.monotonic() < self._next_claim_at:
             return
         self._runtime.reached("runner.before-claim")
-        try:
-            turns = self._claim_trials() + self._runtime.transact(partial(self._claim, limit=room))
-        except Exception as error:  # noqa: BLE001 - an edge: the database is away, and comes back
-            self._job.log.warning("cannot claim", error=str(error))
-            turns = []
+        turns = self._claim_trials(room)
+        turns += self._try_to_claim(room - len(turns))
         self._runtime.reached("runner.after-claim")
         self._job.count("received", len(turns))
         if len(turns) < room:
@@ -78,21 +82,30 @@ class Runner:
         results = self._take_results()
         if not results:
             return
+        self.in_flight -= len(results)
         self._runtime.reached("runner.before-commit")
         with self._runtime.metrics.timed("runner.commit_seconds"):
             turns = self._commit(results)
         self._runtime.reached("runner.after-commit")
-        self.in_flight -= len(results)
         self._set_out(pool, turns)
 
-    def _claim_trials(self) -> list[Turn]:
+    def _claim_trials(self, room: int) -> list[Turn]:
         """Claim one step for each system whose breaker lets a trial through now."""
-        turns = []
+        turns: list[Turn] = []
         for system, trial_is_due in self._breakers.not_closed().items():
-            if trial_is_due and (trial := self._runtime.transact(partial(self._claim, limit=1, lane=system))):
+            if trial_is_due and (trial := self._try_to_claim(min(1, room - len(turns)), system)):
                 self._breakers.begin_trial(system)
                 turns += trial
         return turns
+
+    def _try_to_claim(self, limit: int, lane: str | None = None) -> list[Turn]:
+        if not limit:
+            return []
+        try:
+            return self._runtime.transact(partial(self._claim, limit=limit, lane=lane))
+        except Exception as error:  # noqa: BLE001 - an edge: the database is away, and comes back
+            self._job.log.warning("cannot claim", error=str(error))
+            return []
 
     def _claim(self, session: Session, limit: int, lane: str | None = None) -> list[Turn]:
         claims = work.claim(
@@ -104,10 +117,14 @@ class Runner:
             lane=lane,
             without_lanes=() if lane else self._breakers.not_closed(),
         )
-        turns = load_turns(
+        loaded = load_turns(
             session, claims, plans=self._runtime.definitions.plans, cipher=self._runtime.cipher
         )
-        return note_interruptions(session, turns, actor=self._job.actor, now=self._runtime.clock())
+        now = self._runtime.clock()
+        set_aside(session, loaded, actor=self._job.actor, now=now)
+        if aside := [*loaded.idle, *(one.claimed for one in loaded.unreadable)]:
+            self._job.log.error("work without a turn", order_ids=[claimed.reference for claimed in aside])
+        return note_interruptions(session, loaded.turns, actor=self._job.actor, now=now)
 
     def _set_out(self, pool: ThreadPoolExecutor, turns: Sequence[Turn]) -> None:
         self.in_flight += len(turns)
@@ -144,7 +161,7 @@ class Runner:
             self._job.log.exception("connector failed", order_id=turn.order.id, step=turn.node.id)
             reason = f"The step failed by a defect of ours: {type(error).__name__}: {error}"
             return Failed(Upstream(reason, code="defect", retryable=True, outcome_unknown=True))
-        if system:
+        if system and isinstance(outcome, Passed):
             self._breakers.passed(system)
         return outcome
 
@@ -161,18 +178,35 @@ class Runner:
     def _commit(self, results: Sequence[Result]) -> list[Turn]:
         try:
             turns = self._runtime.transact(partial(self._progress.apply, results=results))
-        except Exception as error:  # noqa: BLE001 - an edge: the leases run out, and the outcomes are asked for
-            self._job.log.warning("cannot commit", results=len(results), error=str(error))
-            self._job.count("dropped", len(results))
-            return []
+        except Exception as error:  # noqa: BLE001 - an edge: one result must not hold up the others
+            return self._commit_apart(results, error)
         self._job.count("done", sum(not isinstance(result.outcome, Failed) for result in results))
         self._job.count("failed", sum(isinstance(result.outcome, Failed) for result in results))
         self._job.details["breakers"] = dict.fromkeys(self._breakers.not_closed(), "open")
         return turns if not self._job.stopping.is_set() else self._give_back(turns)
 
+    def _commit_apart(self, results: Sequence[Result], error: Exception) -> list[Turn]:
+        """Commit each alone what could not be committed together; what cannot be at all fails as a defect."""
+        if not self._job.database_answers():
+            # The leases run out, and what became of the calls is asked for.
+            self._job.log.warning("cannot commit", results=len(results), error=str(error))
+            self._job.count("dropped", len(results))
+            return []
+        if len(results) > 1:
+            return [turn for result in results for turn in self._commit([result])]
+        (result,) = results
+        self._job.log.error("a result cannot be stored", order_id=result.turn.order.id, error=str(error))
+        if isinstance(result.outcome, Failed) and result.outcome.error.code == _NOT_STORED.code:
+            self._job.count("dropped")
+            return []
+        return self._commit([replace(result, outcome=Failed(_NOT_STORED))])
+
     def _give_back(self, turns: Sequence[Turn]) -> list[Turn]:
         """Let others take at once what this process, about to stop, would only hold until its lease ends."""
-        self._runtime.transact(partial(self._release, turns))
+        try:
+            self._runtime.transact(partial(self._release, turns))
+        except Exception as error:  # noqa: BLE001 - an edge: then their leases run out
+            self._job.log.warning("cannot give back", turns=len(turns), error=str(error))
         return []
 
     @staticmethod
