@@ -35,15 +35,19 @@ def main(arguments: Sequence[str]) -> int:
         print(f"The settings cannot be used:\n{error}", file=sys.stderr)
         return 2
     configure_logs(settings.log_level)
-    unknown = sorted(set(arguments) - set(NAMES))
+    chosen = arguments or _names_in(settings.jobs)
+    unknown = sorted(set(chosen) - set(NAMES))
     if unknown:
         print(f"There is no job {', '.join(unknown)}; there are: {', '.join(NAMES)}.", file=sys.stderr)
         return 2
     if len(arguments) == 1:
         run_job(arguments[0], settings)
         return 0
-    chosen = arguments or (NAMES if settings.jobs == "all" else settings.jobs.split(","))
     return Supervisor({name: partial(run_job, name, settings, os.getpid()) for name in chosen}).run()
+
+
+def _names_in(setting: str) -> Sequence[str]:
+    return NAMES if setting == "all" else [name.strip() for name in setting.split(",")]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ _LONGEST_PAUSE_SECONDS = 10.0
 # Whoever ran this long had no trouble starting.
 _STEADY_SECONDS = 30.0
 _STOP_SECONDS = 25.0
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until SIGTERM, SIGINT, or the end of the process that started this one."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             signal.signal(number, lambda *_: self._stopping.set())
         for name in self._jobs:
             self._children[name] = self._start(name)
@@ -50,11 +51,14 @@ class Supervisor:
         return 0
 
     def _start(self, name: str) -> _Child:
+        # Until the child has laid down its parent's handlers, a signal would be taken and forgotten there.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         pid = os.fork()
         if pid == 0:
             code = 1
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _STOP_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
             try:
                 self._jobs[name]()
                 code = 0
@@ -62,6 +66,7 @@ class Supervisor:
                 log.exception("job died", job=name)
             finally:
                 os._exit(code)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         return _Child(pid, time.monotonic())
 
     def _start_dead_ones_again(self) -> None:
