@@ -27,6 +27,11 @@ from sqlalchemy.types import DateTime
 # ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE.
 READ_ONLY_ERRORS = frozenset({1290, 1792, 1836})
 
+# Aurora's default mode would cut a text that is too long, and store a wrong date as zeros.
+_SESSION = "SET time_zone = '+00:00', sql_mode = 'TRADITIONAL'"
+# Above innodb_lock_wait_timeout (50 s): a writer that never answers must not hold a worker for ever.
+_ANSWER_SECONDS = 60
+
 
 class Base(DeclarativeBase):
     metadata = MetaData(
@@ -103,7 +108,9 @@ class Database:
         self.reader_engine.dispose()
 
 
-def _make_engine(url: str, pool_size: int, *, read_only: bool = False) -> Engine:
+def _make_engine(
+    url: str, pool_size: int, *, read_only: bool = False, answer_seconds: int | None = _ANSWER_SECONDS
+) -> Engine:
     if url.startswith("sqlite"):
         return _make_sqlite_engine(url, read_only=read_only)
     engine = create_engine(
@@ -113,7 +120,14 @@ def _make_engine(url: str, pool_size: int, *, read_only: bool = False) -> Engine
         max_overflow=pool_size,
         pool_recycle=300,
         pool_pre_ping=True,
-        connect_args={"charset": "utf8mb4", "connect_timeout": 5, "init_command": "SET time_zone = '+00:00'"},
+        hide_parameters=True,
+        connect_args={
+            "charset": "utf8mb4",
+            "connect_timeout": 5,
+            "read_timeout": answer_seconds,
+            "write_timeout": answer_seconds,
+            "init_command": _SESSION,
+        },
     )
     event.listen(engine, "handle_error", _throw_away_demoted_connection)
     return engine
@@ -128,13 +142,16 @@ def _throw_away_demoted_connection(context: ExceptionContext) -> None:
 def _make_sqlite_engine(url: str, *, read_only: bool) -> Engine:
     path = url.removeprefix("sqlite:///")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 30})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None
+        # NORMAL: a commit survives the death of every process, though not always that of the machine.
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
             connection.execute(f"PRAGMA {pragma}")
+        if read_only:
+            connection.execute("PRAGMA query_only=ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
@@ -149,7 +166,8 @@ def database_now(session: Session) -> datetime:
     if session.get_bind().dialect.name == "sqlite":
         value = session.scalar(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
-    return session.scalar(text("SELECT UTC_TIMESTAMP(6)")).replace(tzinfo=UTC)
+    now: datetime = session.execute(text("SELECT UTC_TIMESTAMP(6)")).scalar_one()
+    return now.replace(tzinfo=UTC)
 
 
 def migrate(url: str) -> None:
@@ -159,7 +177,7 @@ def migrate(url: str) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    engine = _make_engine(url, 1)
+    engine = _make_engine(url, 1, answer_seconds=None)
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
