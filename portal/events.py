@@ -5,10 +5,11 @@ import hmac
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any, Literal
 
-from sqlalchemy import JSON, ForeignKey, Index, Integer, String, insert, select, update
+from sqlalchemy import JSON, ForeignKey, Index, Integer, String, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.db import Base, BigId, Key, UtcTime
@@ -81,15 +82,13 @@ def record(session: Session, event: NewEvent) -> None:
 
 
 def record_all(session: Session, events: Iterable[NewEvent]) -> None:
-    """Append events in the order given, those of machines by one statement."""
-    by_machines = []
-    for event in events:
-        if event.actor.kind == "person":
-            _record_audited(session, event)
+    """Append events in the order given, those of machines that follow each other by one statement."""
+    for by_person, those in groupby(events, key=lambda event: event.actor.kind == "person"):
+        if by_person:
+            for event in those:
+                _record_audited(session, event)
         else:
-            by_machines.append(_values(event))
-    if by_machines:
-        session.execute(insert(Event), by_machines)
+            session.execute(insert(Event), [_values(event) for event in those])
 
 
 def timeline(session: Session, subject: str, subject_id: int, limit: int = 500) -> Sequence[Event]:
@@ -106,9 +105,12 @@ def timeline(session: Session, subject: str, subject_id: int, limit: int = 500) 
 def first_broken_link(session: Session) -> int | None:
     """Return the sequence number at which the audit chain no longer agrees with its events, or None."""
     hash_before, expected = _HASH_OF_NOTHING, 1
+    head = session.get_one(AuditHead, 1, populate_existing=True)
+    # No further than the head that was read: people may be adding links meanwhile.
     links = (
         select(AuditEntry, Event)
         .outerjoin(Event, Event.id == AuditEntry.event_id)
+        .where(AuditEntry.sequence <= head.sequence)
         .order_by(AuditEntry.sequence)
     )
     for entry, event in session.execute(links).yield_per(1000):
@@ -117,7 +119,6 @@ def first_broken_link(session: Session) -> int | None:
         if not hmac.compare_digest(entry.hash, _link_hash(hash_before, event)):
             return expected
         hash_before, expected = entry.hash, expected + 1
-    head = session.get_one(AuditHead, 1)
     return None if (head.sequence, head.hash) == (expected - 1, hash_before) else expected
 
 
@@ -137,14 +138,13 @@ def _values(event: NewEvent) -> dict[str, Any]:
 
 
 def _record_audited(session: Session, event: NewEvent) -> None:
-    head = session.scalars(select(AuditHead).where(AuditHead.id == 1).with_for_update()).one()
+    head = session.get_one(AuditHead, 1, with_for_update=True, populate_existing=True)
     row = Event(**_values(event))
     session.add(row)
     session.flush()
-    session.refresh(head)
     link = AuditEntry(sequence=head.sequence + 1, event_id=row.id, hash=_link_hash(head.hash, row))
     session.add(link)
-    session.execute(update(AuditHead).where(AuditHead.id == 1).values(sequence=link.sequence, hash=link.hash))
+    head.sequence, head.hash = link.sequence, link.hash
     session.flush()
 
 
@@ -152,7 +152,7 @@ def _link_hash(hash_before: str, event: Event) -> str:
     facts = [
         hash_before,
         event.id,
-        event.at.isoformat(timespec="microseconds"),
+        event.at.astimezone(UTC).isoformat(timespec="microseconds"),
         event.subject,
         event.subject_id,
     ]
