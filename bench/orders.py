@@ -13,7 +13,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ import click
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from bench.cpu import command, cpu_seconds, descendants
+from portal.metrics.models import JobHeartbeat
 from portal.orders.models import OrderStep, PurchaseOrder
 from portal.orders.states import OrderStatus, StepState
 from portal.runtime import Runtime, build_runtime
@@ -37,6 +40,7 @@ from sandbox.ubl import as_ubl
 from tests.servers.mariadb import Cluster, Tuning
 
 _LATER = 400
+_PARTS = {"ministack": "AWS emulator", "sandbox": "stand-ins", "server-1": "database", "server-2": "replica"}
 _LOADERS = 8
 _PATIENCE_SECONDS = 300
 
@@ -64,6 +68,7 @@ def main(orders: int, runners: int, calls: int) -> None:
         began = time.monotonic()
         _put(runtime, range(orders))
         click.echo(f"  put in {time.monotonic() - began:.1f} s, before the clock starts")
+        idle = _cpu_by_part({})
         began = time.monotonic()
         jobs = [backbone.start_jobs()]
         jobs += [backbone.start_jobs("runner") for _ in range(runners - 1)]
@@ -71,10 +76,12 @@ def main(orders: int, runners: int, calls: int) -> None:
         _put(runtime, range(orders, orders + _LATER))
         _wait_for(runtime, orders + _LATER)
         seconds = time.monotonic() - began
-        for one in jobs:
-            one.stop()
         with runtime.writer() as session:
             _print_table(_stages(session), seconds)
+            used = _cpu_by_part({beat.pid: beat.job for beat in session.scalars(select(JobHeartbeat))})
+        for one in jobs:
+            one.stop()
+        _print_cpu(used, idle, orders + _LATER)
         _print_verdict(backbone.client, {_number(n) for n in range(orders + _LATER)}, seconds)
 
 
@@ -170,6 +177,24 @@ def _print_table(stages: Sequence[Stage], seconds: float) -> None:
         rate = stage.number / max(last - first, 0.001)
         click.echo(f"{stage.name:<44}{stage.number:>8}{first:>10.2f}{last:>10.2f}{rate:>8.0f}{each:>10}")
     click.echo(f"\nFrom the start of the jobs to the last completed order: {seconds:.1f} s")
+
+
+def _cpu_by_part(jobs: Mapping[int, str]) -> Counter[str]:
+    """Return the CPU seconds so far of each part; `jobs` tells which process is which job."""
+    used: Counter[str] = Counter()
+    for pid in descendants(os.getpid()):
+        line = command(pid)
+        name = jobs.get(pid) or next((name for part, name in _PARTS.items() if part in line), "")
+        if name:
+            used[name] += cpu_seconds(pid)
+    used["loading the 400"] = time.process_time()
+    return used
+
+
+def _print_cpu(used: Counter[str], idle: Counter[str], orders: int) -> None:
+    parts = {name: (seconds - idle[name]) / orders * 1000 for name, seconds in used.most_common()}
+    click.echo("\nCPU ms an order: " + ", ".join(f"{name} {ms:.2f}" for name, ms in parts.items()))
+    click.echo(f"CPU ms an order in all: {sum(parts.values()):.2f}")
 
 
 def _print_verdict(client: SandboxClient, submitted: set[str], seconds: float) -> None:

@@ -23,6 +23,8 @@ from portal.work import Moved
 
 _BATCH = 50
 _IDLE_SECONDS = 0.1
+# How long a result waits for others, so that they share one commit.
+_GATHER_SECONDS = 0.01
 # Claims beyond the attempts of a step that its worker may cost before it is held to be the cause.
 _CRASHES_ALLOWED = 3
 _NOT_STORED = Upstream(
@@ -51,6 +53,8 @@ class Runner:
         self._job = job
         self._runtime = job.runtime
         self._capacity = settings.calls_in_flight
+        # Many small claims cost the database, and this process, more than a little room that stays free.
+        self._least_claim = max(1, self._capacity // 4)
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._next_claim_at = 0.0
@@ -66,7 +70,7 @@ class Runner:
     def claim(self, pool: ThreadPoolExecutor) -> None:
         """Claim as many due steps as there is room for, and set out their calls."""
         room = min(self._capacity - self.in_flight, _BATCH)
-        if room <= 0 or self._runtime.monotonic() < self._next_claim_at:
+        if room < self._least_claim or self._runtime.monotonic() < self._next_claim_at:
             return
         self._runtime.reached("runner.before-claim")
         turns = self._claim_trials(room)
@@ -169,8 +173,9 @@ class Runner:
         results = []
         try:
             results.append(self._results.get(timeout=_IDLE_SECONDS / 2))
-            while len(results) < _BATCH:
-                results.append(self._results.get_nowait())
+            ends_at = self._runtime.monotonic() + _GATHER_SECONDS
+            while len(results) < min(_BATCH, self.in_flight):
+                results.append(self._results.get(timeout=max(0.0, ends_at - self._runtime.monotonic())))
         except queue.Empty:
             pass
         return results

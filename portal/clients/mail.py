@@ -4,7 +4,7 @@ import re
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import formataddr, make_msgid
+from email.utils import formataddr
 from functools import cached_property
 from typing import Any
 
@@ -54,7 +54,6 @@ class Mail:
             message["Subject"] = subject
             message["X-Waybill-Effect"] = key
             message["X-Waybill-Order"] = order_number
-            message["Message-ID"] = make_msgid(domain=self._domain)
             message.set_content(text)
             message.add_alternative(html, subtype="html")
             raw = message.as_bytes()
