@@ -5,10 +5,30 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal.access import views as access
 from portal.access.passwords import Passwords
+from portal.orders import api as orders_api
+from portal.orders import (
+    views_documents,
+    views_exceptions,
+    views_order,
+    views_orders,
+    views_overview,
+    views_push,
+    views_waiting,
+)
 from portal.runtime import build_runtime
 from portal.settings import Settings
-from portal.web import bodies, csrf, errors, headers, htmx, login, permissions, tracing
+from portal.web import bodies, csrf, errors, headers, health, htmx, login, navigation, permissions, tracing
 from portal.web.converters import NumberConverter, TextConverter
+
+PAGES = (
+    views_overview,
+    views_orders,
+    views_order,
+    views_push,
+    views_documents,
+    views_exceptions,
+    views_waiting,
+)
 
 
 def create_app(settings: Settings, passwords: Passwords | None = None) -> Flask:
@@ -38,7 +58,14 @@ def create_app(settings: Settings, passwords: Passwords | None = None) -> Flask:
     bodies.check_bodies(app)
     login.load_login(app)
     permissions.enforce(app)
-    csrf.protect(app)
+    protection = csrf.protect(app)
+    navigation.offer_navigation(app)
 
     app.register_blueprint(access.blueprint)
+    for views in PAGES:
+        app.register_blueprint(views.blueprint)
+    app.register_blueprint(orders_api.blueprint)
+    # Its clients show a key with each call, which no page of others can make a browser send.
+    protection.exempt(orders_api.blueprint)
+    health.watch_health(app)
     return app

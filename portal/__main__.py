@@ -1,0 +1,230 @@
+"""The portal's command line: `python -m portal --help`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from portal.access.models import Role
+from portal.errors import InvalidInput, WaybillError
+from portal.events import Actor
+from portal.settings import BadSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    from portal.runtime import Runtime
+
+T = TypeVar("T")
+DOCUMENTS = (".xml", ".json")
+
+_login = click.option("--login", required=True, help="What the person logs in with.")
+_password_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from the first line of stdin; else it is asked."
+)
+
+
+@click.group()
+def main() -> None:
+    """Look after the portal from the shell."""
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from portal.db import migrate as migrate_database
+
+    migrate_database(_settings().database_writer_url)
+
+
+@main.command("create-person")
+@_login
+@click.option("--name", required=True, help="The person's name, as others see it.")
+@click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
+@_password_stdin
+def create_person(login: str, name: str, role: str, password_stdin: bool) -> None:
+    """Create a person who may log in."""
+    from portal.access import service
+
+    runtime = _runtime()
+    hashed = _new_password_hash(login, password_stdin)
+    _do(
+        runtime,
+        lambda session: service.create_person(
+            session,
+            login=login,
+            name=name,
+            role=Role(role),
+            password_hash=hashed,
+            actor=_operator(),
+            now=runtime.clock(),
+        ),
+    )
+    click.echo(f"{service.normal_login(login)} may log in.")
+
+
+@main.command("disable-person")
+@_login
+def disable_person(login: str) -> None:
+    """Let a person no longer log in, and end their sessions."""
+    from portal.access import service
+
+    runtime = _runtime()
+    _do(runtime, lambda s: service.disable_person(s, login, actor=_operator(), now=runtime.clock()))
+    click.echo(f"{login} may no longer log in; all their sessions have ended.")
+
+
+@main.command("set-password")
+@_login
+@_password_stdin
+def set_password(login: str, password_stdin: bool) -> None:
+    """Give a person another password, and end their sessions."""
+    from portal.access import service
+
+    runtime = _runtime()
+    hashed = _new_password_hash(login, password_stdin)
+    _do(runtime, lambda s: service.set_password(s, login, hashed, actor=_operator(), now=runtime.clock()))
+    click.echo(f"{login} has a new password; all their sessions have ended.")
+
+
+@main.command("create-api-client")
+@click.argument("name")
+def create_api_client(name: str) -> None:
+    """Create a client of the API, and print its key, which is shown this once."""
+    from portal.access import service
+    from portal.crypto import new_token, token_hash
+
+    runtime, key = _runtime(), new_token()
+    _do(
+        runtime,
+        lambda session: service.create_api_client(
+            session, name=name, key_hash=token_hash(key), actor=_operator(), now=runtime.clock()
+        ),
+    )
+    click.echo(f"The key of {name} is below. It is not kept: write it down now.", err=True)
+    click.echo(key)
+
+
+@main.command("disable-api-client")
+@click.argument("name")
+def disable_api_client(name: str) -> None:
+    """Let a client's key open nothing any more."""
+    from portal.access import service
+
+    runtime = _runtime()
+    _do(runtime, lambda s: service.disable_api_client(s, name, actor=_operator(), now=runtime.clock()))
+    click.echo(f"The key of {name} no longer opens anything.")
+
+
+@main.command("verify-audit")
+def verify_audit() -> None:
+    """Check that nobody has altered the log of what people did; exit 1 when somebody has."""
+    from portal.events import first_broken_link
+
+    with _runtime().writer() as session:
+        broken = first_broken_link(session)
+    if broken is not None:
+        raise click.ClickException(f"The audit trail is broken at entry {broken}.")
+    click.echo("The audit trail is whole.")
+
+
+@main.command("import-orders")
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH…"
+)
+def import_orders(paths: tuple[Path, ...]) -> None:
+    """Take in order documents: files, and all *.xml and *.json in folders; exit 1 when one was refused."""
+    runtime = _runtime()
+    outcomes: Counter[str] = Counter()
+    complaints: list[str] = []
+    with click.progressbar(list(_documents(paths)), label="Importing", file=sys.stderr) as files:
+        for file in files:
+            outcome, complaint = _import(runtime, file)
+            outcomes[outcome] += 1
+            if complaint:
+                complaints.append(f"{outcome}: {file}: {complaint}")
+    click.echo(
+        ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in ("new", "known", "conflicting", "refused"))
+    )
+    for line in complaints:
+        click.echo(line, err=True)
+    if complaints:
+        sys.exit(1)
+
+
+def _import(runtime: Runtime, file: Path) -> tuple[str, str | None]:
+    """Take one file in; return what became of it, and why when it was not taken."""
+    from portal.orders import intake
+
+    try:
+        limit = runtime.settings.max_document_bytes
+        with file.open("rb") as opened:
+            body = opened.read(limit + 1)
+        receipt = intake.take_in(runtime, body, source="import", actor=_operator())
+    except InvalidInput as refused:
+        return "refused", "; ".join(dict.fromkeys([refused.reason, *(e.reason for e in refused.errors)]))
+    except OSError as unreadable:
+        return "refused", unreadable.strerror or str(unreadable)
+    if receipt.outcome == "conflict":
+        return "conflicting", f"order {receipt.number} is known with other content; nothing was changed"
+    return receipt.outcome, None
+
+
+def _documents(paths: tuple[Path, ...]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in DOCUMENTS)
+        else:
+            yield path
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings(os.environ)
+    except BadSettings as error:
+        click.echo(f"The settings cannot be used:\n{error}", err=True)
+        sys.exit(2)
+
+
+def _runtime() -> Runtime:
+    from portal.logs import configure_logs
+    from portal.runtime import build_runtime
+
+    settings = _settings()
+    configure_logs(settings.log_level)
+    return build_runtime(settings)
+
+
+def _do(runtime: Runtime, work: Callable[..., T]) -> T:
+    try:
+        return runtime.transact(work)
+    except WaybillError as error:
+        raise click.ClickException(error.reason) from error
+
+
+def _new_password_hash(login: str, from_stdin: bool) -> str:
+    from portal.access.passwords import Passwords, check_new_password
+    from portal.access.service import normal_login
+
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    try:
+        check_new_password(password, normal_login(login))
+    except InvalidInput as error:
+        raise click.ClickException(error.reason) from error
+    return Passwords().hash(password)
+
+
+def _operator() -> Actor:
+    return Actor("person", f"shell:{getpass.getuser()}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m portal")
