@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from portal.metrics.models import JobHeartbeat
 
+# A job that misses so many heartbeats in a row is taken to be gone.
+SILENT_BEATS = 4
 _NEWEST = 500
 
 
@@ -34,6 +36,12 @@ def health_of_jobs(session: Session, *, now: datetime, silent_after: timedelta) 
     for beat in session.scalars(newest):
         beats.setdefault(beat.job, []).append(beat)
     return [_health(job, of_job, now - silent_after) for job, of_job in sorted(beats.items())]
+
+
+def open_breakers(session: Session, *, now: datetime, silent_after: timedelta) -> set[str]:
+    """Return the outside systems that a living job leaves alone at present."""
+    living = select(JobHeartbeat.counters).where(JobHeartbeat.at >= now - silent_after).limit(_NEWEST)
+    return {system for counters in session.scalars(living) for system in counters.get("breakers", {})}
 
 
 def _health(job: str, beats: list[JobHeartbeat], alive_since: datetime) -> JobHealth:

@@ -75,6 +75,11 @@ class OrderListForm:
     numbers: tuple[str, ...] = ()
 
     @property
+    def complaints(self) -> list[str]:
+        """Tell every refused value with the name of its field."""
+        return [f"{_LABELS[name]}: {why}" if name in _LABELS else why for name, why in self.errors.items()]
+
+    @property
     def asks_for_one(self) -> bool:
         """Tell whether one number, and nothing else, is asked for."""
         return set(self.given) == {"q"} and len(self.numbers) == 1 and not self.errors
@@ -141,8 +146,8 @@ def _keep(
     text = form.given[name]
     try:
         values[kept_as or name] = read(text)
-    except (ValueError, OverflowError) as error:
-        form.errors[name] = f"{_LABELS[name]}: {f'{shown(text)} {reason}' if reason else error}"
+    except ValueError as error:
+        form.errors[name] = f"{shown(text)} {reason}" if reason else str(error)
 
 
 def _short(text: str, longest: int) -> str:
@@ -157,21 +162,24 @@ def _amount(text: str) -> Decimal:
 
 def _moment(text: str, zone: tzinfo, *, end: bool = False) -> datetime:
     """Read a day or a minute; as an end it is included, so that what follows it is the bound."""
-    if _DAY.fullmatch(text):
-        day = datetime.fromisoformat(text)
-        return (day + timedelta(days=1 if end else 0)).replace(tzinfo=zone).astimezone(UTC)
-    if _MINUTE.fullmatch(text):
-        minute = datetime.fromisoformat(text)
-        return (minute + timedelta(minutes=1 if end else 0)).replace(tzinfo=zone).astimezone(UTC)
-    raise ValueError(f"{shown(text)} is no day like 2026-01-31, nor a time like 2026-01-31T12:30.")
+    reason = f"{shown(text)} is no day like 2026-01-31, nor a time like 2026-01-31T12:30."
+    if not (is_day := _DAY.fullmatch(text)) and not _MINUTE.fullmatch(text):
+        raise ValueError(reason)
+    try:
+        moment = datetime.fromisoformat(text)
+        if end:
+            moment += timedelta(days=1) if is_day else timedelta(minutes=1)
+        return moment.replace(tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(reason) from None
 
 
 def _read_age(form: OrderListForm, values: dict[str, Any], now: datetime) -> None:
     age = form.given["age"]
     if age not in AGES:
-        form.errors["age"] = f"Age: {shown(age)} is none of {', '.join(AGES)}."
+        form.errors["age"] = f"{shown(age)} is none of {', '.join(AGES)}."
     elif "received_from" in form.given or "received_to" in form.given:
-        form.errors["age"] = "Age: give either an age or days from and to, not both."
+        form.errors["age"] = "Give either an age or days from and to, not both."
     else:
         bound = "received_from" if age.startswith("last-") else "received_until"
         values[bound] = now - AGES[age][1]
@@ -181,9 +189,7 @@ def _read_search(form: OrderListForm, values: dict[str, Any], blind_index: Calla
     text = form.given["q"]
     pieces = [piece for piece in _SEPARATORS.split(text) if piece]
     if len(pieces) > MOST_PASTED:
-        form.errors["q"] = (
-            f"{_LABELS['q']}: these are {len(pieces)}; at most {MOST_PASTED} can be looked for at once."
-        )
+        form.errors["q"] = f"These are {len(pieces)}; at most {MOST_PASTED} can be looked for at once."
         return
     emails = [piece for piece in pieces if "@" in piece]
     # A number may hold blanks or an @, so that the whole is looked for too.
@@ -192,7 +198,7 @@ def _read_search(form: OrderListForm, values: dict[str, Any], blind_index: Calla
     values["numbers"] = tuple(numbers)
     values["email_indexes"] = tuple(blind_index(email) for email in emails)
     if not numbers and not emails:
-        form.errors["q"] = f"{_LABELS['q']}: no order number is longer than 64 characters."
+        form.errors["q"] = "No order number is longer than 64 characters."
 
 
 def _compare(form: OrderListForm, values: Mapping[str, Any]) -> None:
@@ -201,4 +207,4 @@ def _compare(form: OrderListForm, values: Mapping[str, Any]) -> None:
         ("received_from", "received_until", "received_to", "received from"),
     ):
         if low in values and high in values and values[low] > values[high]:
-            form.errors[name] = f"{_LABELS[name]}: it lies before “{first}”, so nothing can be found."
+            form.errors[name] = f"It lies before “{first}”, so nothing can be found."

@@ -8,10 +8,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal.crypto import DataCipher
 from portal.events import Event
-from portal.orders.canonical import Order, parse_order
-from portal.orders.documents.strict_json import parse_json
+from portal.orders.canonical import Order
 from portal.orders.models import MailDelivery, OrderStep, ProcessVersion, PurchaseOrder
 from portal.orders.process.definitions import CompiledPlans
 from portal.orders.process.facts import facts_of
@@ -89,13 +87,8 @@ class Timeline:
     newest: int
 
 
-def read_content(order: PurchaseOrder, *, cipher: DataCipher) -> Order:
-    """Return the canonical order that a row holds."""
-    return parse_order(parse_json(cipher.decrypt(order.canonical)))
-
-
 def read_progress(
-    session: Session, order: PurchaseOrder, content: Order, *, plans: CompiledPlans
+    session: Session, order: PurchaseOrder, content: Order | None, *, plans: CompiledPlans
 ) -> OrderProgress:
     """Return how far an order is, on the version of the process that it started with."""
     version = session.get_one(ProcessVersion, order.process_version_id)
@@ -207,9 +200,11 @@ def _results(result: Mapping[str, Any], above: str = "") -> list[tuple[str, str]
     return flat
 
 
-def _marks(order: PurchaseOrder, rows: Sequence[OrderStep], content: Order, plan: Plan) -> dict[str, str]:
+def _marks(
+    order: PurchaseOrder, rows: Sequence[OrderStep], content: Order | None, plan: Plan
+) -> dict[str, str]:
     visited = [row.element_id for row in rows]
-    if order.status == OrderStatus.COMPLETED and visited:
+    if order.status == OrderStatus.COMPLETED and visited and content is not None:
         end = plan.after(visited[-1], facts_of(content))
         if isinstance(end, EndNode):
             visited.append(end.id)

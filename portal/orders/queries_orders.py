@@ -10,11 +10,9 @@ from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal.crypto import DataCipher
-from portal.orders.canonical import parse_order
-from portal.orders.documents.strict_json import parse_json
 from portal.orders.keyset import Page, Place, fetch_page
 from portal.orders.models import OrderStep, PurchaseOrder
-from portal.orders.queries import count_up_to
+from portal.orders.queries import count_up_to, read_content
 from portal.orders.states import OrderStatus, StepState
 
 PAGE_SIZE = 50
@@ -101,6 +99,8 @@ def count_orders(session: Session, wanted: OrderFilter) -> int | None:
 
 def known_numbers(session: Session, numbers: Sequence[str]) -> set[str]:
     """Return which of these are numbers of orders."""
+    if not numbers:
+        return set()
     return set(session.scalars(select(PurchaseOrder.number).where(PurchaseOrder.number.in_(numbers))))
 
 
@@ -157,11 +157,12 @@ def _current_steps(session: Session, order_ids: Sequence[int]) -> dict[int, Orde
 
 
 def _listed(order: PurchaseOrder, step: OrderStep | None, cipher: DataCipher) -> ListedOrder:
+    content = read_content(order, cipher=cipher)
     return ListedOrder(
         id=order.id,
         number=order.number,
         status=order.status,
-        customer=parse_order(parse_json(cipher.decrypt(order.canonical))).customer.name,
+        customer=content.customer.name if content else None,
         channel=order.channel,
         store=order.store,
         country=order.country,

@@ -16,9 +16,9 @@ _LOOKS = {
     "order.completed": ("ok", "checks", "Order completed"),
     "step.passed": ("ok", "check", "{step}: passed"),
     "step.skipped": ("neutral", "minus", "{step}: nothing could be done"),
-    "step.failed": ("wait", "refresh", "{step}: attempt failed"),
+    "step.failed": ("wait", "refresh", "{step}: attempt {attempt} failed"),
     "step.exception": ("bad", "alert-triangle", "{step}: stopped as an exception"),
-    "step.interrupted": ("wait", "bolt", "{step}: attempt interrupted"),
+    "step.interrupted": ("wait", "bolt", "{step}: attempt {attempt} was interrupted"),
     "step.push-requested": ("info", "send", "{step}: pushed to retry"),
 }
 _TOLD_ELSEWHERE = frozenset(
@@ -61,13 +61,13 @@ def entry_of(event: Event) -> Entry:
     plain = event.kind.partition(".")[2].replace("-", " ").capitalize()
     tone, icon, title = _LOOKS.get(event.kind, ("neutral", "info-circle", plain))
     if event.kind == "step.failed" and "next_at" not in data:
-        title = "{step}: failed, the order takes the path for this error"
+        title = "{step}: failed at attempt {attempt}, the order takes the path for this error"
     return Entry(
         id=event.id,
         at=event.at,
         tone=tone,
         icon=icon,
-        title=title.format(step=data.get("step", "A step")),
+        title=title.format(step=data.get("step", "A step"), attempt=data.get("attempt", "?")),
         element_id=data.get("element_id"),
         actor_kind=event.actor_kind,
         actor=event.actor,

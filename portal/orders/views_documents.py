@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from portal.errors import NotFound, Upstream
 from portal.orders.documents.masking import masked_document, masked_text
 from portal.orders.models import PurchaseOrder
-from portal.orders.queries import find_order
+from portal.orders.queries import find_order, read_content
 from portal.orders.queries_order import read_drawing
 from portal.web.context import reading, runtime
 from portal.web.htmx import wants_fragment
@@ -17,6 +17,7 @@ from portal.web.permissions import everybody
 blueprint = Blueprint("documents", __name__)
 
 _MOST_SHOWN = 200_000
+_TITLES = {"original": "Original", "canonical": "Canonical form"}
 _FOR_EVER = "private, max-age=31536000, immutable"
 
 
@@ -43,8 +44,11 @@ def show_original(number: str) -> AnyResponse | str:
 def show_canonical(number: str) -> AnyResponse | str:
     with reading() as session:
         order = find_order(session, number)
-    content = json.loads(runtime().cipher.decrypt(order.canonical))
-    text = masked_text(json.dumps(content, indent=2, ensure_ascii=False))
+    content = read_content(order, cipher=runtime().cipher)
+    if content is None:
+        return _page(order, "canonical", None, problem="The canonical form cannot be read.")
+    plain = content.model_dump(mode="json", exclude_defaults=True)
+    text = masked_text(json.dumps(plain, indent=2, ensure_ascii=False))
     if "download" in request.args:
         return _download(text, "canonical.json.txt")
     return _page(order, "canonical", text[:_MOST_SHOWN], cut=len(text) > _MOST_SHOWN)
@@ -70,10 +74,11 @@ def _page(
         "orders/_text.html" if wants_fragment() else "orders/document.html",
         order=order,
         which=which,
+        title=_TITLES[which],
         text=text,
         cut=cut,
         problem=problem,
-        what=f"the {which} of order {order.number}",
+        what=f"the {_TITLES[which].lower()} of order {order.number}",
         download_url=url_for(f"documents.show_{which}", number=order.number, download=1) if text else None,
     )
 

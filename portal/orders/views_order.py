@@ -1,21 +1,22 @@
 """The page of one order, and the parts of it that follow the order while it is processed."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 from sqlalchemy.orm import Session
 
 from portal.errors import InvalidInput
+from portal.metrics.queries import SILENT_BEATS, open_breakers
 from portal.orders.canonical import Order
 from portal.orders.documents.masking import masked_card_number
 from portal.orders.models import PurchaseOrder
-from portal.orders.queries import find_order
+from portal.orders.queries import find_order, read_content
 from portal.orders.queries_order import (
     OrderProgress,
     Step,
     Timeline,
     newest_event_id,
-    read_content,
     read_mails,
     read_progress,
     read_timeline,
@@ -63,6 +64,7 @@ def show(number: str) -> str:
         content, progress = _read(session, order)
         timeline = read_timeline(session, order.id, failures_only=failures_only, before=before)
         mails = read_mails(session, order, progress.steps)
+        held_back = _held_back(session)
         seen = Seen.of(order, progress, newest_event_id(session, order.id))
     return render_template(
         "orders/order.html",
@@ -74,6 +76,7 @@ def show(number: str) -> str:
         failures_only=failures_only,
         before=before,
         mails=mails,
+        held_back=held_back,
         masked_card=masked_card_number,
         systems=_titles(),
         # An older page of the timeline stays as it is.
@@ -96,6 +99,7 @@ def show_news(number: str) -> Response:
         news = read_timeline(session, order.id, failures_only=failures_only, after=shown.event_id)
         touched = _touched(session, order, shown, progress)
         mails = read_mails(session, order, progress.steps)
+        held_back = _held_back(session)
     return make_response(
         render_template(
             "orders/_news.html",
@@ -107,6 +111,7 @@ def show_news(number: str) -> Response:
             added=progress.steps[shown.steps :],
             news=news,
             mails=mails,
+            held_back=held_back,
             systems=_titles(),
             live_url=_live_url(order, seen, failures_only),
             is_processing=order.status == OrderStatus.PROCESSING,
@@ -114,7 +119,7 @@ def show_news(number: str) -> Response:
     )
 
 
-def _read(session: Session, order: PurchaseOrder) -> tuple[Order, OrderProgress]:
+def _read(session: Session, order: PurchaseOrder) -> tuple[Order | None, OrderProgress]:
     content = read_content(order, cipher=runtime().cipher)
     return content, read_progress(session, order, content, plans=runtime().definitions.plans)
 
@@ -139,6 +144,11 @@ def _area(order: PurchaseOrder, step: Step) -> PushArea:
 def _live_url(order: PurchaseOrder, seen: Seen, failures_only: bool) -> str:
     timeline = "failures" if failures_only else None
     return url_for("order.show_news", number=order.number, seen=str(seen), timeline=timeline)
+
+
+def _held_back(session: Session) -> set[str]:
+    silent_after = timedelta(seconds=runtime().settings.heartbeat_seconds * SILENT_BEATS)
+    return open_breakers(session, now=runtime().clock(), silent_after=silent_after)
 
 
 def _titles() -> dict[str, str]:

@@ -28,6 +28,11 @@ from portal.web.zone import viewer_zone
 blueprint = Blueprint("orders", __name__)
 
 _DAYS = ("received_from", "received_to")
+_CHOSEN = {
+    "channel": PurchaseOrder.channel,
+    "store": PurchaseOrder.store,
+    "country": PurchaseOrder.country,
+}
 
 
 @blueprint.get("/orders")
@@ -46,39 +51,38 @@ def show() -> Response:
         if not form.errors:
             page = list_orders(session, form.wanted, cipher=runtime().cipher, place=place)
             count = count_orders(session, form.wanted)
-        if form.numbers and not form.errors:
             known = known_numbers(session, form.numbers)
-            if form.asks_for_one and form.numbers[0] in known:
+            if form.asks_for_one and known:
                 return redirect(url_for("order.show", number=form.numbers[0]), 303)
             unknown = [number for number in form.numbers if number not in known]
-        choices = {
-            name: choices_of(session, column)
-            for name, column in (
-                ("channel", PurchaseOrder.channel),
-                ("store", PurchaseOrder.store),
-                ("country", PurchaseOrder.country),
-            )
-        }
-    steps = _step_names()
+        choices = {name: choices_of(session, column) for name, column in _CHOSEN.items()}
     shown = render_template(
         "orders/orders.html",
-        form=form,
+        **_filters(form),
         page=page,
         count=count,
         most_counted=MOST_COUNTED,
         unknown=unknown if len(form.numbers) > 1 else [],
         choices=choices,
-        steps=steps,
-        ages=AGES,
-        statuses=list(OrderStatus),
-        chips=[(chip.text, _address(form, chip.without)) for chip in chips_of(form, steps) if chip.text],
-        status_url=lambda status: _address(form, _with_status(form, status)),
         older_url=_address(form, form.given, older=page.older) if page.older else None,
         newer_url=_address(form, form.given, newer=page.newer) if page.newer else None,
         first_url=_address(form, form.given) if place else None,
-        search_text=form.given.get("q", ""),
     )
     return make_response(shown, 422 if form.errors else 200)
+
+
+def _filters(form: OrderListForm) -> dict[str, Any]:
+    """Give what the filters, and the chips of those that are on, are drawn from."""
+    steps = _step_names()
+    return {
+        "form": form,
+        "steps": steps,
+        "ages": AGES,
+        "statuses": list(OrderStatus),
+        "chips": [(chip.text, _address(form, chip.without)) for chip in chips_of(form, steps)],
+        "status_url": lambda status: _address(form, _with_status(form, status)),
+        "search_text": form.given.get("q", ""),
+    }
 
 
 def _place(form: OrderListForm) -> Place | None:

@@ -5,7 +5,7 @@ from datetime import timedelta, tzinfo
 
 from flask import Blueprint, render_template
 
-from portal.metrics.queries import health_of_jobs
+from portal.metrics.queries import SILENT_BEATS, health_of_jobs
 from portal.orders.queries_overview import (
     MOST_OF_A_DAY,
     MOST_OPEN,
@@ -20,7 +20,6 @@ from portal.web.zone import viewer_zone
 
 blueprint = Blueprint("overview", __name__)
 
-_SILENT_BEATS = 4
 _CHART_HEIGHT = 100
 
 
@@ -40,7 +39,7 @@ def show() -> str:
     now, zone = runtime().clock(), viewer_zone()
     local = now.astimezone(zone)
     day_start = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    silent_after = timedelta(seconds=runtime().settings.heartbeat_seconds * _SILENT_BEATS)
+    silent_after = timedelta(seconds=runtime().settings.heartbeat_seconds * SILENT_BEATS)
     with reading() as session:
         figures = figures_of(session, day_start=day_start, now=now)
         hours = orders_by_hour(session, now=now)

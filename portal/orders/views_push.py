@@ -77,7 +77,7 @@ def push_response(area: PushArea, conflict: Conflict | None, winner: str | None,
     """Answer a push: with what has become of it so far, or by the way back to its page where no htmx asks."""
     said = None
     if conflict is not None:
-        said = f"{winner} was first: nothing was pushed twice." if winner else conflict.reason
+        said = f"{winner} already pushed this: nothing was pushed twice." if winner else conflict.reason
     if not wants_fragment():
         flash(said or f"The push of {area.what} is requested.", "warning" if said else "success")
         return redirect(page, 303)
