@@ -59,7 +59,12 @@ def test_a_timeline_is_of_one_subject_and_its_newest_events_oldest_first(databas
 
 
 def test_what_an_event_holds_comes_back_as_it_was(database: Database) -> None:
-    data = {"reason": "“josé” 日本", "status": 502, "seconds": 0.003, "answer": {"ids": ["1", None, True]}}
+    data: dict[str, Any] = {
+        "reason": "“josé” 日本",
+        "status": 502,
+        "seconds": 0.003,
+        "answer": {"ids": ["1", None, True]},
+    }
     with database.writer() as session:
         record(session, happened("step.failed", **data))
     with database.reader() as session:
