@@ -83,9 +83,9 @@ def _take(
 def _parts(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
     """Divide messages into those that are handled together, in the order in which that is to be done.
 
-    What came back is handled alone, and each time in another order: what kills the job, or fails all
-    that it is handled with, would else take its neighbours along to the waiting queue. No two of a
-    group are handled together, so that the second can wait when the first fails.
+    What came back is handled alone, in an order and the next time in its reverse: what kills the job, or
+    fails all that it is handled with, would else take its neighbours along to the waiting queue. No two
+    of a group are handled together, so that the second can wait when the first fails.
     """
     together: list[Message] = []
     alone: list[Message] = []
@@ -96,12 +96,15 @@ def _parts(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
         (together if message.receives == 1 and first_of_group else alone).append(message)
     if together:
         yield together
-    for message in sorted(alone, key=partial(_place, messages[0].receipt if messages else "")):
+    turn = max((message.receives for message in alone), default=0)
+    for message in sorted(alone, key=partial(_place, turn)):
         yield [message]
 
 
-def _place(salt: str, message: Message) -> int:
-    return zlib.crc32(f"{salt}/{message.group or message.id}".encode())
+def _place(turn: int, message: Message) -> int:
+    # The same for all of a group, whose order stays; another way round every second turn.
+    place = zlib.crc32(f"{turn // 2}/{message.group or message.id}".encode())
+    return -place if turn % 2 else place
 
 
 def _take_together(

@@ -105,10 +105,10 @@ class Queues:
         """Send messages in order; raises Upstream when the queue refused one of them."""
         for entries in _batches([_entry(number, message) for number, message in enumerate(messages)]):
             answer = self._call("send_message_batch", queue, Entries=entries)
-            if failed := answer.get("Failed"):
-                raise Upstream(
-                    f"The queue {queue} refused a message: {failed[0].get('Message')}", retryable=True
-                )
+            # Those that were taken are counted: a garbled answer tells of no failures either.
+            if len(answer.get("Successful", ())) != len(entries):
+                why = (answer.get("Failed") or [{}])[0].get("Message")
+                raise Upstream(f"The queue {queue} did not take a message: {why}", retryable=True)
 
     def acknowledge(self, queue: str, messages: Sequence[Message]) -> None:
         """Delete messages that were handled."""
@@ -134,7 +134,7 @@ class Queues:
     def _call(self, operation: str, queue: str, **arguments: Any) -> dict[str, Any]:
         try:
             return cast(dict[str, Any], getattr(self._sqs, operation)(QueueUrl=self._url(queue), **arguments))
-        except AWS_ERRORS as error:
+        except (*AWS_ERRORS, KeyError) as error:
             raise _as_upstream(f"The queue {queue}", error) from error
 
 
