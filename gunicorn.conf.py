@@ -23,7 +23,8 @@ worker_connections = 1000
 timeout = 60
 # Open streams would keep a worker from stopping.
 graceful_timeout = 5
-keepalive = 5
+# An idle connection holds a worker that is to stop for as long.
+keepalive = 2
 control_socket_disable = True
 # Which proxies are believed is the setting TRUSTED_PROXIES.
 forwarded_allow_ips = ""
@@ -47,7 +48,12 @@ def when_ready(server: Any) -> None:
     """Start the jobs beside the web process."""
     server.sidecar = None
     if settings.jobs != "none":
-        server.sidecar = Sidecar([sys.executable, "-m", "jobs"], server.log.error_log)
+        server.sidecar = Sidecar(
+            [sys.executable, "-m", "jobs"],
+            os.environ,
+            server.log.error_log,
+            close=[listener.fileno() for listener in server.LISTENERS],
+        )
         server.sidecar.start()
 
 

@@ -17,6 +17,7 @@ from portal.orders import intake
 from portal.orders.canonical import order_schema
 from portal.orders.models import OrderStep, PurchaseOrder
 from portal.orders.queries import find_order
+from portal.web.bodies import read_body
 from portal.web.context import actor, runtime
 from portal.web.permissions import api_client, public
 
@@ -30,7 +31,7 @@ _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 def hand_over() -> tuple[Response, int, dict[str, str]]:
     """Take an order in: 202 when it is new, 200 when it is known with the same content."""
     declared_json = _declares_json()
-    body = request.get_data(cache=False)
+    body = read_body()
     if declared_json != (body.lstrip(_BEFORE_JSON)[:1] in (b"{", b"[")):
         raise BadRequest(f"The body is not of the Content-Type {request.mimetype}.")
     receipt = intake.take_in(runtime(), body, source="api", actor=actor())
