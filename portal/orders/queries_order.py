@@ -13,9 +13,9 @@ from portal.orders.canonical import Order
 from portal.orders.models import MailDelivery, OrderStep, ProcessVersion, PurchaseOrder
 from portal.orders.process.definitions import CompiledPlans
 from portal.orders.process.facts import facts_of
-from portal.orders.process.plan import EndNode, Plan
+from portal.orders.process.plan import EndNode, Node, Plan, TaskNode
 from portal.orders.service import WORK_KIND
-from portal.orders.states import OrderStatus, StepState
+from portal.orders.states import StepState
 from portal.orders.timeline import FAILURES, Entry, entry_of
 from portal.orders.verdicts import Verdict, verdict_of_step
 from portal.work import Work
@@ -93,12 +93,13 @@ def read_progress(
     """Return how far an order is, on the version of the process that it started with."""
     version = session.get_one(ProcessVersion, order.process_version_id)
     plan = plans.get(version.hash) or plans.compile_version(version.drawing.encode(), version.sheet.encode())
-    rows = _steps_in_order(session, order.id, plan)
+    steps = session.scalars(select(OrderStep).where(OrderStep.order_id == order.id)).all()
+    rows, end = _way(steps, content, plan)
     due = select(Work).where(Work.kind == WORK_KIND, Work.reference == order.id)
     work = session.scalars(due).first()
     return OrderProgress(
         [_step(row, work) for row in rows],
-        _marks(order, rows, content, plan),
+        _marks(rows, end, plan),
         plan.name,
         version.id,
     )
@@ -155,10 +156,25 @@ def read_drawing(session: Session, version_id: int) -> str | None:
     return session.scalar(select(ProcessVersion.drawing).where(ProcessVersion.id == version_id))
 
 
-def _steps_in_order(session: Session, order_id: int, plan: Plan) -> list[OrderStep]:
-    drawn = {element_id: position for position, element_id in enumerate(plan.nodes)}
-    rows = session.scalars(select(OrderStep).where(OrderStep.order_id == order_id))
-    return sorted(rows, key=lambda row: (row.started_at, drawn.get(row.element_id, 0)))
+def _way(
+    rows: Sequence[OrderStep], content: Order | None, plan: Plan
+) -> tuple[list[OrderStep], EndNode | None]:
+    """Return the steps in the order that the process took, and the end if it has come to one.
+
+    Their times do not tell: they are of several machines' clocks. What the plan does not explain comes last.
+    """
+    left = {row.element_id: row for row in sorted(rows, key=lambda row: row.started_at)}
+    walked: list[OrderStep] = []
+    facts = facts_of(content) if content is not None else {}
+    node: Node | None = plan.first(facts) if content is not None else None
+    while isinstance(node, TaskNode) and node.id in left:
+        row = left.pop(node.id)
+        walked.append(row)
+        if row.state in (StepState.PASSED, StepState.SKIPPED):
+            node = plan.after(row.element_id, facts)
+        else:
+            node = plan.on_error(row.element_id, row.code or "") if row.state == StepState.FAILED else None
+    return [*walked, *left.values()], node if isinstance(node, EndNode) and not left else None
 
 
 def _step(row: OrderStep, work: Work | None) -> Step:
@@ -200,16 +216,10 @@ def _results(result: Mapping[str, Any], above: str = "") -> list[tuple[str, str]
     return flat
 
 
-def _marks(
-    order: PurchaseOrder, rows: Sequence[OrderStep], content: Order | None, plan: Plan
-) -> dict[str, str]:
-    visited = [row.element_id for row in rows]
-    if order.status == OrderStatus.COMPLETED and visited and content is not None:
-        end = plan.after(visited[-1], facts_of(content))
-        if isinstance(end, EndNode):
-            visited.append(end.id)
-    marks = dict.fromkeys(plan.trail(visited), "passed")
-    return marks | {row.element_id: _MARKS[StepState(row.state)] for row in rows}
+def _marks(rows: Sequence[OrderStep], end: EndNode | None, plan: Plan) -> dict[str, str]:
+    visited = [row.element_id for row in rows] + ([end.id] if end else [])
+    passed = dict.fromkeys(plan.trail(visited), "passed")
+    return passed | {row.element_id: _MARKS[StepState(row.state)] for row in rows}
 
 
 def _with_unknown_outcome(session: Session, order_id: int) -> set[str]:

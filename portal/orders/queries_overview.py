@@ -115,7 +115,7 @@ def _by_hour(
     )
     hours = within.subquery()
     counted = select(hours.c.hour, func.count()).group_by(hours.c.hour)
-    return dict(session.execute(counted).tuples().all())
+    return dict(session.execute(counted).all())
 
 
 def _text(hour: datetime) -> str:
