@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -208,25 +209,24 @@ def test_claimers_at_once_share_nothing_and_leave_nothing_of_ten_thousand_rows(d
         start = 0 if lane == "eom" else 5_000
         enqueue(database, range(start, start + 5_000), lane)
     taken: Counter[int] = Counter()
-    lock, barrier = threading.Lock(), threading.Barrier(4)
+    barrier = threading.Barrier(4)
 
-    def take() -> None:
+    def take() -> list[int]:
         barrier.wait()
+        mine: list[int] = []
         while claims := claim(database, 200):
-            with lock:
-                taken.update(claimed.reference for claimed in claims)
             with database.writer() as session:
-                mine = work.still_owned(session, claims)
-                assert len(mine) == len(claims)
-                work.finish(session, sorted(mine))
+                still_mine = work.still_owned(session, claims)
+                assert len(still_mine) == len(claims)
+                work.finish(session, sorted(still_mine))
+            mine += [claimed.reference for claimed in claims]
+        return mine
 
-    workers = [threading.Thread(target=take) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    left = claim(database, 10_000)
-    taken.update(claimed.reference for claimed in left)
+    with ThreadPoolExecutor(4) as pool:
+        # A deadlock among them would be raised here.
+        for worker in [pool.submit(take) for _ in range(4)]:
+            taken.update(worker.result(120))
+    taken.update(claimed.reference for claimed in claim(database, 10_000))
     assert taken == Counter(range(10_000))
 
 
