@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from portal import work
 from portal.crypto import DataCipher
@@ -90,7 +90,7 @@ class Scene:
         """Take the due step of an order as the runner does, and leave it running."""
         with self.database.writer() as session:
             session.execute(
-                Work.__table__.update()
+                update(Work)
                 .where(Work.kind == WORK_KIND, Work.reference == order_id)
                 .values(due_at=datetime(2000, 1, 1, tzinfo=UTC))
             )

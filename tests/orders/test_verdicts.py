@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from sqlalchemy import delete
+
 from portal.errors import Upstream
 from portal.orders.connectors import Passed
 from portal.orders.progress import Failed
@@ -95,7 +97,7 @@ def test_a_waiting_message_passes_through_the_same_states(scene: Scene) -> None:
         push_waiting(session, 1, actor=person("ana"), now=scene.now)
     assert message_verdict(scene) == Verdict(PushState.REQUESTED, "ana", NOW, 1)
     with scene.database.writer() as session:
-        session.execute(Work.__table__.delete().where(Work.kind == WORK_KIND))
+        session.execute(delete(Work).where(Work.kind == WORK_KIND))
     assert message_verdict(scene) == Verdict(PushState.RUNNING, "ana", NOW, 1)
     scene.keep_waiting("in/a.xml", reason="Still no order.", waiting_id=1)
     assert message_verdict(scene) == Verdict(PushState.FAILED_AGAIN, "ana", NOW, 1, reason="Still no order.")

@@ -1,0 +1,83 @@
+"""The overview: dated figures that lead to their lists, and whether the pipeline lives."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from portal.metrics import service as metrics
+from portal.runtime import Runtime
+from tests.orders.scenes import Scene, plain_order
+from tests.web.portal import Visitor
+
+
+def beat(runtime: Runtime, job: str, seconds_ago: float = 0, **counters: object) -> None:
+    now = runtime.clock() - timedelta(seconds=seconds_ago)
+    with runtime.writer() as session:
+        metrics.beat(
+            session, job=job, instance="a:1", pid=1, started_at=now, now=now, counters=dict(counters)
+        )
+
+
+def tile(page: str, name: str) -> str:
+    return page.split(f'id="tile-{name}"')[1].split("</a>", maxsplit=1)[0]
+
+
+def test_every_figure_is_dated_and_leads_to_its_list(shown: Scene, executive: Visitor) -> None:
+    stopped, _ = shown.receive(plain_order("A-1"), plain_order("A-2"))
+    shown.to_exception(stopped)
+    shown.keep_waiting("in/a.xml")
+    page = executive.get("/").text
+    for name, value, address in (
+        ("received", "2", "/orders?received_from="),
+        ("completed", "0", "/orders?status=completed"),
+        ("processing", "1", "/orders?status=processing"),
+        ("exceptions", "1", "/exceptions"),
+        ("oldest", "s", "/exceptions"),
+        ("waiting", "1", "/waiting"),
+    ):
+        part = tile(page, name)
+        assert "as of <time" in part, name
+        assert f'href="{address}' in part, name
+        assert value in part.split('wb-tile-value">')[1].split("<")[0], name
+
+
+def test_everybody_who_is_logged_in_may_look(executive: Visitor, support: Visitor, admin: Visitor) -> None:
+    for person in (executive, support, admin):
+        for path in ("/", "/orders", "/exceptions", "/waiting"):
+            assert person.get(path).status_code == 200, path
+
+
+def test_nobody_else_may(visitor: Visitor) -> None:
+    for path in ("/", "/orders", "/orders/A", "/exceptions", "/waiting", "/processes/1/drawing.bpmn"):
+        assert visitor.get(path).status_code == 303, path
+
+
+def test_htmx_is_given_the_figures_alone(executive: Visitor) -> None:
+    fragment = executive.get("/", headers={"HX-Request": "true"})
+    assert "<html" not in fragment.text
+    assert 'id="tile-received"' in fragment.text
+    assert "HX-Request" in fragment.headers["Vary"]
+
+
+def test_a_pipeline_without_jobs_says_that_nothing_is_processed(executive: Visitor) -> None:
+    assert "No job has given a sign of life" in executive.get("/").text
+
+
+def test_jobs_are_alive_or_silent_with_what_they_have_done(runtime: Runtime, executive: Visitor) -> None:
+    beat(runtime, "reader", received=12)
+    beat(runtime, "transformer", seconds_ago=600)
+    page = executive.get("/").text
+    assert "1 instance alive" in page
+    assert "received <strong>12</strong>" in page
+    assert "Silent" in page
+
+
+def test_a_system_that_is_held_back_is_named_on_the_overview_and_at_its_steps(
+    runtime: Runtime, shown: Scene, executive: Visitor
+) -> None:
+    shown.receive(plain_order("A-1"))
+    held_back = "Held back: Enterprise order management does not answer"
+    assert held_back not in executive.get("/orders/A-1").text
+    beat(runtime, "runner", breakers={"eom": "open"})
+    assert "Enterprise order management does not answer" in executive.get("/").text
+    assert held_back in executive.get("/orders/A-1").text
