@@ -19,7 +19,7 @@ from portal.orders.models import OrderStep, ProcessVersion, PurchaseOrder
 from portal.orders.process.definitions import CompiledPlans
 from portal.orders.process.facts import Facts, facts_of
 from portal.orders.process.plan import Plan, TaskNode
-from portal.orders.states import OrderStatus, StepState
+from portal.orders.states import ORDER_TRANSITIONS, OrderStatus, StepState, origins
 from portal.work import Claimed
 
 
@@ -110,7 +110,10 @@ def set_aside(session: Session, loaded: Loaded, *, actor: Actor, now: datetime) 
         one.step.ended_at = now
         session.execute(
             update(PurchaseOrder)
-            .where(PurchaseOrder.id == order_id, PurchaseOrder.status == OrderStatus.PROCESSING)
+            .where(
+                PurchaseOrder.id == order_id,
+                PurchaseOrder.status.in_(origins(ORDER_TRANSITIONS, OrderStatus.EXCEPTION)),
+            )
             .values(status=OrderStatus.EXCEPTION)
         )
         data = {

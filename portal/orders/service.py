@@ -18,7 +18,7 @@ from portal.orders.models import OrderStep, ProcessVersion, PurchaseOrder
 from portal.orders.process.definitions import Definition
 from portal.orders.process.facts import facts_of
 from portal.orders.process.plan import TaskNode
-from portal.orders.states import OrderStatus, StepState
+from portal.orders.states import ORDER_TRANSITIONS, STEP_TRANSITIONS, OrderStatus, StepState, origins
 
 WORK_KIND = "order"
 
@@ -64,27 +64,29 @@ def receive_orders(
     """Take orders in, each with its first step, its work and its `received` event.
 
     An order number that is known with other content is a `conflict`: nothing of it is changed, and the
-    refusal goes on its timeline. Two transactions with the same new number: one gets an IntegrityError,
-    and finds it known when it begins anew.
+    refusal goes on its timeline, once for each content. Two transactions with the same new number: one
+    gets an IntegrityError, and finds it known when it begins anew. An arrival that was taken in by a
+    transaction whose commit was never answered is still `new`: it is known by its uuid.
     """
     known = _known_orders(session, {arrival.order.number for arrival in arrivals})
     version_id = ensure_process_version(session, definition, now)
     fresh: list[tuple[PurchaseOrder, Arrival]] = []
-    receipts: list[tuple[PurchaseOrder, Literal["new", "known", "conflict"]]] = []
+    rows: list[PurchaseOrder] = []
     for arrival in arrivals:
         row = known.get(arrival.order.number)
-        digest = content_hash(arrival.order)
         if row is None:
-            row = _order_row(arrival, digest, version_id, cipher, now)
+            row = _order_row(arrival, content_hash(arrival.order), version_id, cipher, now)
             known[row.number] = row
             session.add(row)
             fresh.append((row, arrival))
-            receipts.append((row, "new"))
-        else:
-            receipts.append((row, "known" if row.content_hash == digest else "conflict"))
+        rows.append(row)
     session.flush()
     _start(session, fresh, definition, actor, now)
-    return [Receipt(row.id, row.number, outcome) for row, outcome in receipts]
+    receipts = [_receipt(row, arrival) for row, arrival in zip(rows, arrivals, strict=True)]
+    for receipt, arrival in zip(receipts, arrivals, strict=True):
+        if receipt.outcome == "conflict":
+            _note_refusal(session, receipt.order_id, arrival, actor, now)
+    return receipts
 
 
 def ensure_process_version(session: Session, definition: Definition, now: datetime) -> int:
@@ -115,7 +117,7 @@ def push_to_retry(session: Session, order_id: int, element_id: str, *, actor: Ac
         .where(
             OrderStep.order_id == order_id,
             OrderStep.element_id == element_id,
-            OrderStep.state == StepState.EXCEPTION,
+            OrderStep.state.in_(origins(STEP_TRANSITIONS, StepState.DUE)),
         )
         .values(state=StepState.DUE, pushed_by=actor.name, pushed_at=now, ended_at=None)
     )
@@ -126,7 +128,10 @@ def push_to_retry(session: Session, order_id: int, element_id: str, *, actor: Ac
         raise _not_pushable(step)
     session.execute(
         update(PurchaseOrder)
-        .where(PurchaseOrder.id == order_id, PurchaseOrder.status == OrderStatus.EXCEPTION)
+        .where(
+            PurchaseOrder.id == order_id,
+            PurchaseOrder.status.in_(origins(ORDER_TRANSITIONS, OrderStatus.PROCESSING)),
+        )
         .values(status=OrderStatus.PROCESSING)
     )
     work.enqueue(session, WORK_KIND, [(order_id, step.system)], database_now(session))
@@ -146,6 +151,27 @@ def _not_pushable(step: OrderStep) -> Conflict:
 def _known_orders(session: Session, numbers: set[str]) -> dict[str, PurchaseOrder]:
     rows = session.scalars(select(PurchaseOrder).where(PurchaseOrder.number.in_(numbers)))
     return {row.number: row for row in rows}
+
+
+def _receipt(row: PurchaseOrder, arrival: Arrival) -> Receipt:
+    if row.uuid == arrival.uuid:
+        return Receipt(row.id, row.number, "new")
+    same = row.content_hash == content_hash(arrival.order)
+    return Receipt(row.id, row.number, "known" if same else "conflict")
+
+
+def _note_refusal(session: Session, order_id: int, arrival: Arrival, actor: Actor, now: datetime) -> None:
+    """Tell of a document that was refused; the same one comes again until it is out of receives."""
+    refused = {
+        "source": arrival.source,
+        "format": arrival.document.format,
+        "document": arrival.document.key,
+        "content": content_hash(arrival.order),
+        "reason": "A document with this order's number and other content was refused.",
+    }
+    told = events.timeline(session, "order", order_id)
+    if not any(event.kind == "order.refused" and event.data == refused for event in told):
+        events.record(session, NewEvent("order", order_id, "order.refused", actor, now, refused))
 
 
 def _order_row(

@@ -1,6 +1,14 @@
-"""The states of an order, of its steps and of waiting messages, and the ways between them."""
+"""The states of an order, of its steps and of waiting messages, and the ways between them.
 
+Every write of a state names by `origins` the states that it may be written over, so the tables decide
+each race: whoever finds the row in another state has lost.
+"""
+
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
+
+State = TypeVar("State", bound=StrEnum)
 
 
 class OrderStatus(StrEnum):
@@ -10,7 +18,10 @@ class OrderStatus(StrEnum):
 
 
 class StepState(StrEnum):
-    """DUE until it has a result; FAILED: its error took a path of its own; SKIPPED: it could do nothing."""
+    """DUE until it has a result; FAILED: its error took a path of its own; SKIPPED: it could do nothing.
+
+    An attempt that failed and comes again leaves its step DUE.
+    """
 
     DUE = "due"
     PASSED = "passed"
@@ -39,8 +50,14 @@ STEP_TRANSITIONS: dict[StepState, frozenset[StepState]] = {
     StepState.FAILED: frozenset(),
 }
 
+# A message that is on a waiting queue may be in its own once more, and pass there after all.
 WAITING_TRANSITIONS: dict[WaitingState, frozenset[WaitingState]] = {
-    WaitingState.WAITING: frozenset({WaitingState.REQUESTED}),
+    WaitingState.WAITING: frozenset({WaitingState.REQUESTED, WaitingState.PASSED}),
     WaitingState.REQUESTED: frozenset({WaitingState.WAITING, WaitingState.PASSED}),
     WaitingState.PASSED: frozenset(),
 }
+
+
+def origins(transitions: Mapping[State, frozenset[State]], target: State) -> list[State]:
+    """Give the states from which a transition leads to `target`."""
+    return [state for state, targets in transitions.items() if target in targets]

@@ -12,7 +12,7 @@ from portal.db import database_now
 from portal.errors import Conflict, NotFound
 from portal.events import Actor, NewEvent
 from portal.orders.models import WaitingMessage
-from portal.orders.states import WaitingState
+from portal.orders.states import WAITING_TRANSITIONS, WaitingState, origins
 
 WORK_KIND = "waiting-push"
 SUBJECT = "waiting-message"
@@ -39,13 +39,17 @@ class Undelivered:
 def keep_waiting(
     session: Session, message: Undelivered, *, cipher: DataCipher, actor: Actor, now: datetime
 ) -> None:
-    """Keep a message until somebody pushes it; kept already, nothing happens."""
+    """Keep a message until somebody pushes it; kept already, or passed by another copy, nothing happens."""
     if session.scalar(select(WaitingMessage.id).where(WaitingMessage.message_id == message.message_id)):
         return
-    row = session.get(WaitingMessage, message.waiting_id) if message.waiting_id else None
+    row = None
+    if message.waiting_id is not None:
+        row = session.get(WaitingMessage, message.waiting_id, with_for_update=True)
     if row is None:
         row = WaitingMessage(pushes=0)
         session.add(row)
+    elif row.state not in (WaitingState.WAITING, *origins(WAITING_TRANSITIONS, WaitingState.WAITING)):
+        return
     row.message_id = message.message_id
     row.queue = message.queue
     row.message_group = message.group
@@ -68,7 +72,10 @@ def push_waiting(session: Session, waiting_id: int, *, actor: Actor, now: dateti
     """
     pushed = session.execute(
         update(WaitingMessage)
-        .where(WaitingMessage.id == waiting_id, WaitingMessage.state == WaitingState.WAITING)
+        .where(
+            WaitingMessage.id == waiting_id,
+            WaitingMessage.state.in_(origins(WAITING_TRANSITIONS, WaitingState.REQUESTED)),
+        )
         .values(
             state=WaitingState.REQUESTED,
             pushed_by=actor.name,
@@ -93,7 +100,10 @@ def waiting_passed(session: Session, waiting_id: int, *, actor: Actor, now: date
     """Say that a pushed message was handled at last; told twice, nothing happens."""
     passed = session.execute(
         update(WaitingMessage)
-        .where(WaitingMessage.id == waiting_id, WaitingMessage.state != WaitingState.PASSED)
+        .where(
+            WaitingMessage.id == waiting_id,
+            WaitingMessage.state.in_(origins(WAITING_TRANSITIONS, WaitingState.PASSED)),
+        )
         .values(state=WaitingState.PASSED, passed_at=now)
     )
     if isinstance(passed, CursorResult) and passed.rowcount == 1:
