@@ -145,8 +145,9 @@ def send_mail(name: str, outside: Outside, task: Task) -> Passed | Skipped:
             html=words.html,
             order_number=task.order.number,
         )
-    except InvalidInput as error:
-        return Skipped("mail-address-invalid", f"No mail could be sent. {error.reason}")
+    except InvalidInput:
+        reason = "No mail could be sent: mail cannot be sent to the address of the order."
+        return Skipped("mail-address-invalid", reason)
     return Passed({"message_id": message_id}, "SES SendRawEmail", 200)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import Update, bindparam, insert, update
 from sqlalchemy.orm import Session
 
 from portal import events, work
@@ -15,9 +15,10 @@ from portal.events import Actor, NewEvent
 from portal.orders.connectors import Passed, Skipped
 from portal.orders.models import OrderStep, PurchaseOrder
 from portal.orders.open_orders import OpenOrder, Turn
+from portal.orders.personal import personal_values, without_personal_data
 from portal.orders.process.plan import EndNode, Node, TaskNode
 from portal.orders.service import step_values
-from portal.orders.states import OrderStatus, StepState
+from portal.orders.states import ORDER_TRANSITIONS, STEP_TRANSITIONS, OrderStatus, StepState, origins
 from portal.work import Claimed, Moved
 
 
@@ -45,7 +46,7 @@ class Result:
 class _Changes:
     """Rows to write, gathered over a batch of results so that each table is written once."""
 
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    steps: dict[StepState, list[dict[str, Any]]] = field(default_factory=dict)
     new_steps: list[dict[str, Any]] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
     moves: list[Moved] = field(default_factory=list)
@@ -91,30 +92,28 @@ class Progress:
 
     def _passed(self, result: Result, outcome: Passed, now: datetime, changes: _Changes) -> None:
         turn = result.turn
-        data = {
-            "call": outcome.call,
-            "status": outcome.status,
-            "asked": outcome.asked,
-            "answer": outcome.result,
-        }
-        self._end_step(changes, result, StepState.PASSED, "step.passed", data, answer=outcome.result)
-        results = turn.order.results | {turn.node.effect: outcome.result}
+        answer = without_personal_data(outcome.result, personal_values(turn.order.order))
+        data = {"call": outcome.call, "status": outcome.status, "asked": outcome.asked, "answer": answer}
+        self._end_step(changes, result, StepState.PASSED, "step.passed", data, answer=answer)
+        results = turn.order.results | {turn.node.effect: answer}
         following = turn.order.plan.after(turn.node.id, turn.order.facts)
         self._go_on(replace(turn.order, results=results), turn.claimed, following, now, changes)
 
     def _skipped(self, result: Result, outcome: Skipped, now: datetime, changes: _Changes) -> None:
         turn = result.turn
-        why = {"code": outcome.code, "reason": outcome.reason}
+        personal = personal_values(turn.order.order)
+        why = {"code": outcome.code, "reason": without_personal_data(outcome.reason, personal)}
         self._end_step(changes, result, StepState.SKIPPED, "step.skipped", why)
         following = turn.order.plan.after(turn.node.id, turn.order.facts)
         self._go_on(turn.order, turn.claimed, following, now, changes)
 
     def _failed(self, result: Result, error: Upstream, now: datetime, changes: _Changes) -> None:
         turn, node = result.turn, result.turn.node
-        why = {"code": error.code, "reason": error.reason}
+        personal = personal_values(turn.order.order)
+        why = {"code": error.code, "reason": without_personal_data(error.reason, personal)}
         data = why | {
             "status": error.status,
-            "answer": error.answer,
+            "answer": without_personal_data(error.answer, personal),
             "outcome_unknown": error.outcome_unknown,
         }
         if error.retryable and turn.claimed.attempt <= len(node.retry):
@@ -143,11 +142,10 @@ class Progress:
         answer: dict[str, Any] | None = None,
     ) -> None:
         turn, node = result.turn, result.turn.node
-        changes.steps.append(
+        changes.steps.setdefault(state, []).append(
             {
                 "of_order": turn.order.id,
                 "of_element": node.id,
-                "new_state": state,
                 "new_attempts": turn.attempt,
                 "new_code": data.get("code"),
                 "new_reason": data.get("reason"),
@@ -205,15 +203,16 @@ class Progress:
 
 
 def _write(session: Session, changes: _Changes, now: datetime) -> None:
-    if changes.steps:
-        session.connection().execute(_STEP_UPDATE, changes.steps)
+    for state, steps in changes.steps.items():
+        if session.connection().execute(_STEP_UPDATES[state], steps).rowcount != len(steps):
+            raise RuntimeError(f"A step that was under a lease of ours could not become {state}.")
     if changes.new_steps:
         session.execute(insert(OrderStep), changes.new_steps)
     for status, ids in changes.statuses.items():
         completed = {"completed_at": now} if status is OrderStatus.COMPLETED else {}
         session.execute(
             update(PurchaseOrder)
-            .where(PurchaseOrder.id.in_(ids), PurchaseOrder.status == OrderStatus.PROCESSING)
+            .where(PurchaseOrder.id.in_(ids), PurchaseOrder.status.in_(origins(ORDER_TRANSITIONS, status)))
             .values(status=status, **completed),
             execution_options={"synchronize_session": False},
         )
@@ -222,16 +221,26 @@ def _write(session: Session, changes: _Changes, now: datetime) -> None:
     events.record_all(session, changes.events)
 
 
-_STEP = OrderStep.__table__.c
-_STEP_UPDATE = (
-    update(OrderStep.__table__)  # type: ignore[arg-type]
-    .where(_STEP.order_id == bindparam("of_order"), _STEP.element_id == bindparam("of_element"))
-    .values(
-        state=bindparam("new_state"),
-        attempts=bindparam("new_attempts"),
-        code=bindparam("new_code"),
-        reason=bindparam("new_reason"),
-        result=bindparam("new_result", type_=_STEP.result.type),
-        ended_at=bindparam("new_ended_at", type_=_STEP.ended_at.type),
+def _step_update(state: StepState) -> Update:
+    """Return the statement for steps whose attempt leaves them in a state: DUE when it comes again."""
+    step = OrderStep.__table__.c
+    expected = [state] if state is StepState.DUE else origins(STEP_TRANSITIONS, state)
+    return (
+        update(OrderStep.__table__)  # type: ignore[arg-type]
+        .where(
+            step.order_id == bindparam("of_order"),
+            step.element_id == bindparam("of_element"),
+            step.state.in_(expected),
+        )
+        .values(
+            state=state,
+            attempts=bindparam("new_attempts"),
+            code=bindparam("new_code"),
+            reason=bindparam("new_reason"),
+            result=bindparam("new_result", type_=step.result.type),
+            ended_at=bindparam("new_ended_at", type_=step.ended_at.type),
+        )
     )
-)
+
+
+_STEP_UPDATES = {state: _step_update(state) for state in StepState}
