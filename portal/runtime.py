@@ -68,15 +68,16 @@ class Runtime:
         decides must follow from what it reads in the transaction, so that a second run is right even
         when the first one's commit went through and only its answer was lost.
         """
-        for tries_left in reversed(range(_TRIES)):
+        tries = 1
+        while True:
             try:
                 with self.database.writer() as session:
                     return work(session)
-            except (IntegrityError, OperationalError, DBAPIError):
-                self.metrics.count("database.transaction_retried")
-                if not tries_left:
+            except DBAPIError as error:
+                if tries == _TRIES or not _may_pass_next_time(error):
                     raise
-        raise AssertionError("unreachable")
+                tries += 1
+                self.metrics.count("database.transaction_retried")
 
     def reached(self, point: str) -> None:
         """Pass a named point; die there as if by power failure when the setting KILL_AT says so.
@@ -89,6 +90,10 @@ class Runtime:
         self._passed_points[point] += 1
         if point == wanted and self._passed_points[point] == int(times or 1):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _may_pass_next_time(error: DBAPIError) -> bool:
+    return error.connection_invalidated or isinstance(error, (IntegrityError, OperationalError))
 
 
 def build_runtime(settings: Settings) -> Runtime:
