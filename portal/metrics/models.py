@@ -12,7 +12,8 @@ from portal.db import Base, BigId, Key, UtcTime
 class MetricMinute(Base):
     """All that was measured under one name and label in one minute, by all processes together.
 
-    `total` is the sum of values (timings in seconds); a gauge keeps its last value in `maximum`.
+    `total` is the sum of values (timings in seconds), so the mean is `total / count`; `maximum` is the
+    greatest of them.
     """
 
     __tablename__ = "metric_minute"
