@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Update, bindparam, insert, update
+from sqlalchemy import Update, bindparam, insert, or_, update
 from sqlalchemy.orm import Session
 
 from portal import events, work
@@ -160,7 +160,7 @@ class Progress:
             "attempt": turn.attempt,
             "seconds": round((result.ended_at - result.started_at).total_seconds(), 3),
         }
-        told |= {name: value for name, value in data.items() if value not in (None, False)}
+        told |= {name: value for name, value in data.items() if value is not None and value is not False}
         changes.events.append(NewEvent("order", turn.order.id, kind, self._actor, result.ended_at, told))
 
     def _go_on(
@@ -230,7 +230,8 @@ def _step_update(state: StepState) -> Update:
         .where(
             step.order_id == bindparam("of_order"),
             step.element_id == bindparam("of_element"),
-            step.state.in_(expected),
+            # An IN would be rendered anew for each call, and cannot be used for many rows at once.
+            or_(*[step.state == origin for origin in expected]),
         )
         .values(
             state=state,
