@@ -38,11 +38,10 @@ def set_headers(app: Flask) -> None:
         response.headers.update(HEADERS)
         if runtime().settings.cookie_secure:
             response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
-        if request.endpoint != "static":
-            response.headers.setdefault("Cache-Control", "no-store")
-        elif response.status_code in (200, 304):
+        if request.endpoint == "static" and response.status_code in (200, 304):
             known = request.args.get("v") == version((request.view_args or {})["filename"])
             response.headers["Cache-Control"] = _FOR_EVER if known else "no-cache"
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
 

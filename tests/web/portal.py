@@ -34,7 +34,10 @@ class Visitor(FlaskClient):
 
     def token(self, page: str | None = None) -> str:
         """Return the token that a page carries; by default of a page that this visitor may see."""
-        answer = self.get(page or "/login", follow_redirects=page is None)
+        return self.token_of(self.get(page or "/login", follow_redirects=page is None))
+
+    def token_of(self, answer: TestResponse) -> str:
+        """Return the token that an answer carries."""
         found = _TOKEN.search(answer.text)
         assert found, answer.text
         return html.unescape(found[1]).split('"')[3]
