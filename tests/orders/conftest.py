@@ -7,6 +7,9 @@ import pytest
 from portal.db import Database
 from portal.runtime import Runtime
 from tests.orders.scenes import Scene
+from tests.sandbox.conftest import sandbox, sandbox_server
+
+__all__ = ["sandbox", "sandbox_server", "scene"]
 
 
 @pytest.fixture
