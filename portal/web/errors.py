@@ -79,7 +79,7 @@ def _problem(status: int, code: str, reason: str | None, errors: list[FieldError
 
 
 def _answer(error: Exception) -> Response:
-    if isinstance(error, WaybillError):
+    if isinstance(error, WaybillError) and isinstance(error, tuple(_STATUS)):
         return _answer_our_own(error)
     if isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
         return _answer_http(error)
@@ -91,7 +91,9 @@ def _answer(error: Exception) -> Response:
 
 
 def _answer_our_own(error: WaybillError) -> Response:
-    status = _STATUS_OF_CODE.get(error.code) or _STATUS.get(type(error), 500)
+    status = _STATUS_OF_CODE.get(error.code) or next(
+        status for kind, status in _STATUS.items() if isinstance(error, kind)
+    )
     if isinstance(error, Upstream):
         log.error("outside system away", code=error.code, error=error.reason)
         reason = "Something that Waybill needs does not answer right now. Nothing was changed."

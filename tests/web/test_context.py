@@ -60,7 +60,7 @@ def test_who_has_just_written_sees_it_although_the_replica_lags(
 ) -> None:
     writer, other = logged_in(replicated, Role.SUPPORT), logged_in(replicated, Role.SUPPORT)
     own_mariadb.wait_until_caught_up()
-    own_mariadb.lag(5)
+    own_mariadb.lag(30)
     assert writer.get("/read").json == [0, False]
     assert writer.send("/write").status_code == 204
     assert writer.get("/read").json == [1, True]
@@ -75,7 +75,7 @@ def test_a_login_and_a_logout_hold_at_once_although_the_replica_lags(
     replicated: Flask, own_mariadb: Cluster
 ) -> None:
     own_mariadb.wait_until_caught_up()
-    own_mariadb.lag(5)
+    own_mariadb.lag(30)
     person = logged_in(replicated, Role.SUPPORT)
     assert person.get("/read").json == [0, True]
     cookie = person.get_cookie("session")
