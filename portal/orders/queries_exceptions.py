@@ -18,7 +18,7 @@ from portal.work import Work
 PAGE_SIZE = 50
 EXCEPTION_KEY = (int, str)
 # So many open exceptions are grouped at most: past that, each figure is "at least".
-MOST_GROUPED = 20_000
+MOST_GROUPED = 10_000
 _MOST_CAUSES = 100
 
 
@@ -56,14 +56,21 @@ class StoppedStep:
 
 def causes_of_exceptions(session: Session) -> list[Cause]:
     """Group the open exceptions by step and code, the most frequent first."""
+    since = func.coalesce(OrderStep.ended_at, OrderStep.started_at, type_=OrderStep.started_at.type)
     stopped = (
-        select(OrderStep)
+        select(
+            OrderStep.order_id,
+            OrderStep.element_id,
+            OrderStep.code,
+            OrderStep.name,
+            OrderStep.system,
+            since.label("since"),
+        )
         .where(OrderStep.state == StepState.EXCEPTION)
         .order_by(OrderStep.order_id.desc())
         .limit(MOST_GROUPED)
         .subquery()
     )
-    since = func.coalesce(stopped.c.ended_at, stopped.c.started_at)
     groups = session.execute(
         select(
             stopped.c.code,
@@ -71,8 +78,8 @@ def causes_of_exceptions(session: Session) -> list[Cause]:
             func.max(stopped.c.name).label("step"),
             func.max(stopped.c.system).label("system"),
             func.count().label("number"),
-            func.min(since, type_=stopped.c.started_at.type).label("first_at"),
-            func.max(since, type_=stopped.c.started_at.type).label("last_at"),
+            func.min(stopped.c.since).label("first_at"),
+            func.max(stopped.c.since).label("last_at"),
             func.max(stopped.c.order_id).label("newest"),
         )
         .group_by(stopped.c.code, stopped.c.element_id)
