@@ -6,11 +6,12 @@ import getpass
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from portal.access.models import Role
 from portal.errors import InvalidInput, WaybillError
@@ -20,7 +21,6 @@ from portal.settings import BadSettings, Settings, load_settings
 if TYPE_CHECKING:
     from portal.runtime import Runtime
 
-T = TypeVar("T")
 DOCUMENTS = (".xml", ".json")
 
 _login = click.option("--login", required=True, help="What the person logs in with.")
@@ -29,7 +29,19 @@ _password_stdin = click.option(
 )
 
 
-@click.group()
+class Shell(click.Group):
+    """Commands whose errors are one line for a person, not a trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except WaybillError as error:
+            raise click.ClickException(error.reason) from error
+        except DBAPIError as error:
+            raise click.ClickException(f"The database did not do as asked: {error.orig}") from error
+
+
+@click.group(cls=Shell)
 def main() -> None:
     """Look after the portal from the shell."""
 
@@ -53,8 +65,7 @@ def create_person(login: str, name: str, role: str, password_stdin: bool) -> Non
 
     runtime = _runtime()
     hashed = _new_password_hash(login, password_stdin)
-    _do(
-        runtime,
+    runtime.transact(
         lambda session: service.create_person(
             session,
             login=login,
@@ -75,7 +86,7 @@ def disable_person(login: str) -> None:
     from portal.access import service
 
     runtime = _runtime()
-    _do(runtime, lambda s: service.disable_person(s, login, actor=_operator(), now=runtime.clock()))
+    runtime.transact(lambda s: service.disable_person(s, login, actor=_operator(), now=runtime.clock()))
     click.echo(f"{login} may no longer log in; all their sessions have ended.")
 
 
@@ -88,7 +99,7 @@ def set_password(login: str, password_stdin: bool) -> None:
 
     runtime = _runtime()
     hashed = _new_password_hash(login, password_stdin)
-    _do(runtime, lambda s: service.set_password(s, login, hashed, actor=_operator(), now=runtime.clock()))
+    runtime.transact(lambda s: service.set_password(s, login, hashed, actor=_operator(), now=runtime.clock()))
     click.echo(f"{login} has a new password; all their sessions have ended.")
 
 
@@ -100,8 +111,7 @@ def create_api_client(name: str) -> None:
     from portal.crypto import new_token, token_hash
 
     runtime, key = _runtime(), new_token()
-    _do(
-        runtime,
+    runtime.transact(
         lambda session: service.create_api_client(
             session, name=name, key_hash=token_hash(key), actor=_operator(), now=runtime.clock()
         ),
@@ -117,7 +127,7 @@ def disable_api_client(name: str) -> None:
     from portal.access import service
 
     runtime = _runtime()
-    _do(runtime, lambda s: service.disable_api_client(s, name, actor=_operator(), now=runtime.clock()))
+    runtime.transact(lambda s: service.disable_api_client(s, name, actor=_operator(), now=runtime.clock()))
     click.echo(f"The key of {name} no longer opens anything.")
 
 
@@ -200,13 +210,6 @@ def _runtime() -> Runtime:
     return build_runtime(settings)
 
 
-def _do(runtime: Runtime, work: Callable[..., T]) -> T:
-    try:
-        return runtime.transact(work)
-    except WaybillError as error:
-        raise click.ClickException(error.reason) from error
-
-
 def _new_password_hash(login: str, from_stdin: bool) -> str:
     from portal.access.passwords import Passwords, check_new_password
     from portal.access.service import normal_login
@@ -215,10 +218,7 @@ def _new_password_hash(login: str, from_stdin: bool) -> str:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    try:
-        check_new_password(password, normal_login(login))
-    except InvalidInput as error:
-        raise click.ClickException(error.reason) from error
+    check_new_password(password, normal_login(login))
     return Passwords().hash(password)
 
 
