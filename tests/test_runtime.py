@@ -253,7 +253,6 @@ for number in range(3):
         ("job.here", "0", -9),
         ("job.here:3", "0 1 2", -9),
         ("job.there", "0 1 2", 0),
-        ("job.here:4", "0 1 2", 0),
     ],
 )
 def test_a_process_dies_at_the_point_and_the_time_that_it_is_told(
