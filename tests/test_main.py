@@ -83,9 +83,8 @@ def importing(shell: Shell, aws_endpoint: str, aws_account: str) -> Shell:
 def test_a_new_database_is_migrated(shell: Shell, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
     assert shell.run("migrate", DATABASE_WRITER_URL=url, DATABASE_READER_URL=url).returncode == 0
-    runtime = build_runtime(
-        load_settings(shell.environ | {"DATABASE_WRITER_URL": url, "DATABASE_READER_URL": url})
-    )
+    urls = {"DATABASE_WRITER_URL": url, "DATABASE_READER_URL": url}
+    runtime = build_runtime(load_settings(shell.environ | urls))
     with runtime.reader() as session:
         assert session.scalars(select(Person)).all() == []
     runtime.database.dispose()
@@ -134,10 +133,8 @@ def test_a_person_who_cannot_be_is_refused_with_the_reason(
 
 def test_a_person_is_disabled_and_gets_another_password(shell: Shell) -> None:
     shell.create_person()
-    assert (
-        shell.run("set-password", "--login", "ada", "--password-stdin", typed="another horse\n").returncode
-        == 0
-    )
+    changed = shell.run("set-password", "--login", "ada", "--password-stdin", typed="another horse\n")
+    assert changed.returncode == 0
     assert shell.run("disable-person", "--login", "ada").returncode == 0
     with shell.runtime.reader() as session:
         found = queries.find_credentials(session, "ada")

@@ -38,10 +38,8 @@ class WebProcess:
     def status(self) -> int:
         """Ask whether it lives; 0 when nothing answers."""
         try:
-            url = f"http://127.0.0.1:{self.port}/health/live"
-            return urllib3.request(
-                "GET", url, retries=False, timeout=5, headers={"Connection": "close"}
-            ).status
+            url, closing = f"http://127.0.0.1:{self.port}/health/live", {"Connection": "close"}
+            return urllib3.request("GET", url, retries=False, timeout=5, headers=closing).status
         except urllib3.exceptions.HTTPError:
             return 0
 

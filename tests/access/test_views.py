@@ -27,6 +27,7 @@ def test_a_person_logs_in_and_is_known(support: Visitor) -> None:
     page = support.get("/password")
     assert page.status_code == 200
     assert "Support" in page.text
+    assert 'href="/password"' in page.text
 
 
 @pytest.mark.parametrize(
