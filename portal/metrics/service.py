@@ -4,17 +4,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any
 
 from datadog.dogstatsd.base import DogStatsd
-from sqlalchemy import func
+from sqlalchemy import delete, func
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import Session
 
 from portal.metrics.models import JobHeartbeat, MetricMinute
 from portal.settings import Settings
+
+# Each restart of a job is an instance of its own.
+_FORGOTTEN_AFTER = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -81,7 +84,10 @@ class Metrics:
             self.timing(name, perf_counter() - began, label)
 
     def flush(self, transact: Callable[[Callable[[Session], None]], None], now: datetime) -> None:
-        """Add what was collected to the minute of `now`; it is kept for the next time when that fails."""
+        """Add what was collected to the minute of `now`; it is kept for the next time when that fails.
+
+        A commit that was done and never answered is added twice: figures, not books.
+        """
         with self._lock:
             taken, self._sums = self._sums, {}
         if not taken:
@@ -127,7 +133,9 @@ def beat(
     now: datetime,
     counters: dict[str, Any],
 ) -> None:
-    """Say that an instance of a job is alive."""
+    """Say that an instance of a job is alive; those that were silent for a day are forgotten."""
+    silent = JobHeartbeat.at < now - _FORGOTTEN_AFTER
+    session.execute(delete(JobHeartbeat).where(JobHeartbeat.job == job, silent))
     session.merge(
         JobHeartbeat(job=job, instance=instance, pid=pid, started_at=started_at, at=now, counters=counters)
     )

@@ -159,21 +159,37 @@ def test_nothing_is_sent_unless_it_is_configured(datadog: socket.socket, databas
         datadog.recv(1)
 
 
+def beat_of(database: Database, job: str, instance: str, at: datetime, done: int = 0) -> None:
+    with database.writer() as session:
+        beat(session, job=job, instance=instance, pid=1, started_at=NOW, now=at, counters={"done": done})
+
+
+def heartbeats(database: Database) -> list[tuple[str, str, timedelta, dict[str, int]]]:
+    with database.reader() as session:
+        rows = session.scalars(select(JobHeartbeat).order_by(JobHeartbeat.job, JobHeartbeat.instance)).all()
+    return [(row.job, row.instance, row.at - NOW, row.counters) for row in rows]
+
+
 def test_a_heartbeat_replaces_the_one_before_of_the_same_instance(database: Database) -> None:
     for seconds, instance in ((0, "one:1"), (5, "one:1"), (7, "two:1")):
-        with database.writer() as session:
-            beat(
-                session,
-                job="runner",
-                instance=instance,
-                pid=1,
-                started_at=NOW,
-                now=NOW + timedelta(seconds=seconds),
-                counters={"done": seconds},
-            )
-    with database.reader() as session:
-        rows = session.scalars(select(JobHeartbeat).order_by(JobHeartbeat.instance)).all()
-    assert [(row.instance, row.at - NOW, row.counters) for row in rows] == [
-        ("one:1", timedelta(seconds=5), {"done": 5}),
-        ("two:1", timedelta(seconds=7), {"done": 7}),
+        beat_of(database, "runner", instance, NOW + timedelta(seconds=seconds), done=seconds)
+    assert heartbeats(database) == [
+        ("runner", "one:1", timedelta(seconds=5), {"done": 5}),
+        ("runner", "two:1", timedelta(seconds=7), {"done": 7}),
+    ]
+
+
+def test_instances_that_were_silent_for_a_day_are_forgotten_by_their_own_job(database: Database) -> None:
+    for job in ("reader", "runner"):
+        beat_of(database, job, "old:1", NOW)
+    beat_of(database, "runner", "new:1", NOW + timedelta(hours=24))
+    assert [(job, instance) for job, instance, *_ in heartbeats(database)] == [
+        ("reader", "old:1"),
+        ("runner", "new:1"),
+        ("runner", "old:1"),
+    ]
+    beat_of(database, "runner", "new:1", NOW + timedelta(hours=24, seconds=1))
+    assert [(job, instance) for job, instance, *_ in heartbeats(database)] == [
+        ("reader", "old:1"),
+        ("runner", "new:1"),
     ]
