@@ -1,7 +1,7 @@
 """The order runner: claims due steps, calls the systems behind them, commits what came of it."""
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +19,7 @@ from portal.orders.connectors import CONNECTORS, Outside, Passed, Skipped, Task
 from portal.orders.open_orders import Turn, load_turns, note_interruptions, set_aside
 from portal.orders.progress import Failed, Outcome, Progress, Result
 from portal.orders.service import WORK_KIND
-from portal.work import Moved
+from portal.work import Claimed, Moved
 
 _BATCH = 50
 _IDLE_SECONDS = 0.1
@@ -74,7 +74,8 @@ class Runner:
             return
         self._runtime.reached("runner.before-claim")
         turns = self._claim_trials(room)
-        turns += self._try_to_claim(room - len(turns))
+        turns += self._try_to_claim(partial(self._due, limit=room - len(turns)))
+        self._give_up(room)
         self._runtime.reached("runner.after-claim")
         self._job.count("received", len(turns))
         if len(turns) < room:
@@ -97,22 +98,39 @@ class Runner:
         """Claim one step for each system whose breaker lets a trial through now."""
         turns: list[Turn] = []
         for system, trial_is_due in self._breakers.not_closed().items():
-            if trial_is_due and (trial := self._try_to_claim(min(1, room - len(turns)), system)):
+            if not trial_is_due or len(turns) == room:
+                continue
+            if trial := self._try_to_claim(partial(self._due, limit=1, lane=system)):
                 self._breakers.begin_trial(system)
                 turns += trial
         return turns
 
-    def _try_to_claim(self, limit: int, lane: str | None = None) -> list[Turn]:
-        if not limit:
-            return []
+    def _give_up(self, room: int) -> None:
+        """Fail, without a call, the steps that have waited long enough for a system that is left alone."""
+        for system in self._breakers.not_closed():
+            turns = self._try_to_claim(partial(self._impatient, system=system, limit=room))
+            self.in_flight += len(turns)
+            for turn in turns:
+                now = self._runtime.clock()
+                self._results.put(
+                    Result(replace(turn, attempt=turn.attempt - 1), self._gave_up(system), now, now)
+                )
+
+    def _gave_up(self, system: str) -> Failed:
+        known = self._runtime.systems.get(system)
+        title = known.title if known else "The mail provider"
+        reason = f"{title} does not answer at present. The step waited for as long as it may."
+        return Failed(Upstream(reason, code=f"{system}-unavailable", retryable=False))
+
+    def _try_to_claim(self, claim: Callable[[Session], list[Claimed]]) -> list[Turn]:
         try:
-            return self._runtime.transact(partial(self._claim, limit=limit, lane=lane))
+            return self._runtime.transact(partial(self._claim, claim=claim))
         except Exception as error:  # noqa: BLE001 - an edge: the database is away, and comes back
             self._job.log.warning("cannot claim", error=str(error))
             return []
 
-    def _claim(self, session: Session, limit: int, lane: str | None = None) -> list[Turn]:
-        claims = work.claim(
+    def _due(self, session: Session, limit: int, lane: str | None = None) -> list[Claimed]:
+        return work.claim(
             session,
             WORK_KIND,
             limit=limit,
@@ -121,6 +139,13 @@ class Runner:
             lane=lane,
             without_lanes=() if lane else self._breakers.not_closed(),
         )
+
+    def _impatient(self, session: Session, system: str, limit: int) -> list[Claimed]:
+        token = self._runtime.new_id()
+        return work.claim_impatient(session, WORK_KIND, system, limit=limit, lease=self._lease, token=token)
+
+    def _claim(self, session: Session, claim: Callable[[Session], list[Claimed]]) -> list[Turn]:
+        claims = claim(session)
         loaded = load_turns(
             session, claims, plans=self._runtime.definitions.plans, cipher=self._runtime.cipher
         )
@@ -219,7 +244,8 @@ class Runner:
         owned = work.still_owned(session, [turn.claimed for turn in turns])
         now = database_now(session)
         mine = [turn.claimed for turn in turns if turn.claimed.id in owned]
-        work.move_on(session, [Moved(claimed.id, claimed.lane, 0, now) for claimed in mine])
+        back = [Moved(one.id, one.lane, 0, now, gives_up_at=one.gives_up_at) for one in mine]
+        work.move_on(session, back)
 
     def _is_closed(self, lane: str) -> bool:
         return self._breakers.state(lane) == "closed"

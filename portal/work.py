@@ -20,6 +20,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -32,13 +33,15 @@ class Work(Base):
     """A piece of work that is due at `due_at`, or leased until then.
 
     `lane` names the outside system that it needs, so that work for a system that is down can be left
-    alone. `attempt` counts the claims of this round.
+    alone; from `gives_up_at` on it waits for that system no longer. `attempt` counts the claims of
+    this round.
     """
 
     __tablename__ = "work"
     __table_args__ = (
         UniqueConstraint("kind", "reference"),
         Index("ix_work_kind_lane_due_at", "kind", "lane", "due_at"),
+        Index("ix_work_kind_lane_gives_up_at", "kind", "lane", "gives_up_at"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -48,11 +51,15 @@ class Work(Base):
     due_at: Mapped[datetime] = mapped_column(UtcTime)
     lease_token: Mapped[str | None] = mapped_column(String(36))
     attempt: Mapped[int] = mapped_column(SmallInteger, default=0)
+    gives_up_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
+_CLAIMED = (Work.id, Work.reference, Work.lane, Work.attempt, Work.lease_token, Work.gives_up_at)
+_ClaimedRow = Row[int, int, str, int, str | None, datetime | None]
 # The table is so small that MySQL would scan it, and on its way wait for the rows that others have locked.
 _BY_KEY = "FORCE INDEX (PRIMARY)"
 _BY_LANE = "FORCE INDEX (ix_work_kind_lane_due_at)"
+_BY_PATIENCE = "FORCE INDEX (ix_work_kind_lane_gives_up_at)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,16 @@ class Claimed:
     attempt: int
     token: str
     interrupted: bool = False
+    gives_up_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """Work that is not in the queue yet; with `patience`, it waits only so long for a lane left alone."""
+
+    reference: int
+    lane: str = ""
+    patience: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +99,21 @@ class Moved:
     attempt: int
     due_at: datetime
     token: str | None = None
+    gives_up_at: datetime | None = None
 
 
-def enqueue(session: Session, kind: str, references: Iterable[tuple[int, str]], due_at: datetime) -> None:
-    """Insert work for (reference, lane) pairs; a second row for the same reference is an IntegrityError."""
+def enqueue(session: Session, kind: str, new: Iterable[New], due_at: datetime) -> None:
+    """Insert work that is due at `due_at`; a second row for the same reference is an IntegrityError."""
     rows = [
-        {"kind": kind, "reference": reference, "lane": lane, "due_at": due_at, "attempt": 0}
-        for reference, lane in references
+        {
+            "kind": kind,
+            "reference": one.reference,
+            "lane": one.lane,
+            "due_at": due_at,
+            "attempt": 0,
+            "gives_up_at": due_at + one.patience if one.patience is not None else None,
+        }
+        for one in new
     ]
     if rows:
         session.execute(insert(Work), rows)
@@ -111,21 +136,54 @@ def claim(
     left alone, and their attempts with them.
     """
     now = database_now(session)
-    rows: list[Row[int, int, str, int, str | None]] = []
+    rows: list[_ClaimedRow] = []
     for served in _due_lanes(session, kind, now):
         if served not in without_lanes and lane in (None, served) and len(rows) < limit:
             rows += _lock_due(session, kind, served, now, limit - len(rows))
+    return _lease(session, rows, now + lease, token)
+
+
+def claim_impatient(
+    session: Session, kind: str, lane: str, *, limit: int, lease: timedelta, token: str
+) -> list[Claimed]:
+    """Lease work of a lane that is left alone which has waited for as long as it may."""
+    now = database_now(session)
+    held = select(*_CLAIMED)
+    held = held.with_hint(Work, _BY_PATIENCE, "mysql").where(
+        Work.kind == kind,
+        Work.lane == lane,
+        Work.gives_up_at <= now,
+        or_(Work.lease_token.is_(None), Work.due_at <= now),
+    )
+    rows = session.execute(held.limit(limit).with_for_update(skip_locked=True)).all()
+    return _lease(session, rows, now + lease, token)
+
+
+def _lease(
+    session: Session,
+    rows: Sequence[_ClaimedRow],
+    until: datetime,
+    token: str,
+) -> list[Claimed]:
     if not rows:
         return []
     claimed = [
-        Claimed(row.id, row.reference, row.lane, row.attempt + 1, token, row.lease_token is not None)
+        Claimed(
+            row.id,
+            row.reference,
+            row.lane,
+            row.attempt + 1,
+            token,
+            interrupted=row.lease_token is not None,
+            gives_up_at=row.gives_up_at,
+        )
         for row in rows
     ]
     session.execute(
         update(Work)
         .with_hint(_BY_KEY, dialect_name="mysql")
         .where(Work.id.in_([row.id for row in rows]))
-        .values(due_at=now + lease, lease_token=token, attempt=Work.attempt + 1),
+        .values(due_at=until, lease_token=token, attempt=Work.attempt + 1),
         execution_options={"synchronize_session": False},
     )
     return claimed
@@ -138,10 +196,8 @@ def _due_lanes(session: Session, kind: str, now: datetime) -> list[str]:
     return [lane for _, lane in sorted(due)]
 
 
-def _lock_due(
-    session: Session, kind: str, lane: str, now: datetime, limit: int
-) -> Sequence[Row[int, int, str, int, str | None]]:
-    due = select(Work.id, Work.reference, Work.lane, Work.attempt, Work.lease_token)
+def _lock_due(session: Session, kind: str, lane: str, now: datetime, limit: int) -> Sequence[_ClaimedRow]:
+    due = select(*_CLAIMED)
     due = due.with_hint(Work, _BY_LANE, "mysql")
     due = due.where(Work.kind == kind, Work.lane == lane, Work.due_at <= now).order_by(Work.due_at)
     return session.execute(due.limit(limit).with_for_update(skip_locked=True)).all()
@@ -171,6 +227,7 @@ def move_on(session: Session, moves: Sequence[Moved]) -> None:
             attempt=bindparam("new_attempt"),
             due_at=bindparam("new_due_at"),
             lease_token=bindparam("new_token"),
+            gives_up_at=bindparam("new_gives_up_at"),
         )
     )
     session.connection().execute(
@@ -182,6 +239,7 @@ def move_on(session: Session, moves: Sequence[Moved]) -> None:
                 "new_attempt": move.attempt,
                 "new_due_at": move.due_at,
                 "new_token": move.token,
+                "new_gives_up_at": move.gives_up_at,
             }
             for move in moves
         ],

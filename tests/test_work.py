@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from portal import work
 from portal.db import Database, database_now
-from portal.work import Claimed, Moved, Work
+from portal.work import Claimed, Moved, New, Work
 from tests.servers import mariadb as mariadbs
 from tests.servers.waiting import wait_until
 
@@ -28,7 +28,7 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 def enqueue(database: Database, references: Iterable[int], lane: str = "", kind: str = "order") -> None:
     with database.writer() as session:
         due_at = database_now(session)
-        work.enqueue(session, kind, [(reference, lane) for reference in references], due_at)
+        work.enqueue(session, kind, [New(reference, lane) for reference in references], due_at)
 
 
 def claim(
@@ -126,7 +126,7 @@ def test_the_lane_whose_work_is_due_for_longest_is_served_first(database: Databa
 
 def test_work_that_is_due_later_is_left_alone(database: Database) -> None:
     with database.writer() as session:
-        work.enqueue(session, "order", [(1, "")], database_now(session) + timedelta(minutes=1))
+        work.enqueue(session, "order", [New(1)], database_now(session) + timedelta(minutes=1))
     assert claim(database) == []
 
 
@@ -258,7 +258,7 @@ def test_a_claim_does_not_hold_up_who_enqueues(on_mariadb: Database) -> None:
             now = database_now(other)
             places = product((LONG_AGO, now, now + LEASE), ("", "eom", "pos"))
             for reference, (due_at, lane) in enumerate(places, start=11):
-                work.enqueue(other, "order", [(reference, lane)], due_at)
+                work.enqueue(other, "order", [New(reference, lane)], due_at)
     on_mariadb.dispose()
 
 
@@ -281,3 +281,39 @@ def rows_read(session: Session) -> int:
     """Give how many rows the server has read for this connection."""
     status = session.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'"))
     return sum(int(count) for _, count in status)
+
+
+def test_work_of_a_lane_left_alone_gives_up_after_its_patience_and_no_sooner(database: Database) -> None:
+    with database.writer() as session:
+        now = database_now(session)
+        impatient, patient = New(1, "pos", timedelta(0)), New(2, "pos", timedelta(hours=1))
+        work.enqueue(session, "order", [impatient, patient, New(3, "pos"), New(4, "eom", timedelta(0))], now)
+
+    assert references(claim_impatient(database, "pos")) == [1]
+    assert claim_impatient(database, "pos") == []
+
+
+def test_work_under_a_lease_does_not_give_up(database: Database) -> None:
+    with database.writer() as session:
+        work.enqueue(session, "order", [New(1, "pos", timedelta(0))], database_now(session))
+    (held,) = claim(database, lane="pos")
+
+    assert held.gives_up_at is not None
+    assert claim_impatient(database, "pos") == []
+
+
+def test_work_that_comes_again_keeps_its_patience(database: Database) -> None:
+    with database.writer() as session:
+        work.enqueue(session, "order", [New(1, "pos", timedelta(0))], database_now(session))
+    (held,) = claim(database, lane="pos")
+    later = held.gives_up_at
+    assert later is not None
+    move(database, Moved(held.id, "pos", 1, later + timedelta(hours=1), gives_up_at=later))
+
+    assert references(claim_impatient(database, "pos")) == [1]
+
+
+def claim_impatient(database: Database, lane: str) -> list[Claimed]:
+    with database.writer() as session:
+        token = str(uuid.uuid4())
+        return work.claim_impatient(session, "order", lane, limit=50, lease=LEASE, token=token)

@@ -120,7 +120,9 @@ class Progress:
             due_at = now + timedelta(seconds=node.retry[turn.claimed.attempt - 1])
             data |= {"next_at": due_at.isoformat()}
             self._end_step(changes, result, StepState.DUE, "step.failed", data)
-            changes.moves.append(Moved(turn.claimed.id, turn.claimed.lane, turn.claimed.attempt, due_at))
+            claimed = turn.claimed
+            again = Moved(claimed.id, claimed.lane, claimed.attempt, due_at, gives_up_at=claimed.gives_up_at)
+            changes.moves.append(again)
             return
         following = turn.order.plan.on_error(node.id, error.code)
         if following is not None:
@@ -180,11 +182,12 @@ class Progress:
     ) -> None:
         changes.new_steps.append(step_values(order.id, node, now))
         lane = node.system or ""
+        gives_up_at = now + node.patience if node.patience is not None else None
         if not self._keep(lane):
-            changes.moves.append(Moved(claimed.id, lane, 0, now))
+            changes.moves.append(Moved(claimed.id, lane, 0, now, gives_up_at=gives_up_at))
             return
-        ours = Claimed(claimed.id, claimed.reference, lane, 1, self._new_token())
-        changes.moves.append(Moved(claimed.id, lane, 1, now + self._lease, ours.token))
+        ours = Claimed(claimed.id, claimed.reference, lane, 1, self._new_token(), gives_up_at=gives_up_at)
+        changes.moves.append(Moved(claimed.id, lane, 1, now + self._lease, ours.token, gives_up_at))
         changes.next_turns.append(Turn(ours, order, node, 1))
 
     def _hold(

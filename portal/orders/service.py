@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import CursorResult, insert, select, update
@@ -21,6 +21,8 @@ from portal.orders.process.plan import TaskNode
 from portal.orders.states import ORDER_TRANSITIONS, STEP_TRANSITIONS, OrderStatus, StepState, origins
 
 WORK_KIND = "order"
+# Whoever pushed waits for a verdict, also when the system is left alone because it does not answer.
+_PUSHED_PATIENCE = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,8 @@ def push_to_retry(session: Session, order_id: int, element_id: str, *, actor: Ac
         )
         .values(status=OrderStatus.PROCESSING)
     )
-    work.enqueue(session, WORK_KIND, [(order_id, step.system)], database_now(session))
+    new = work.New(order_id, step.system, _PUSHED_PATIENCE)
+    work.enqueue(session, WORK_KIND, [new], database_now(session))
     data = {"element_id": element_id, "step": step.name, "code": step.code}
     events.record(session, NewEvent("order", order_id, "step.push-requested", actor, now, data))
 
@@ -214,7 +217,7 @@ def _start(
     for row, arrival in fresh:
         node = definition.plan.first(facts_of(arrival.order))
         steps.append(step_values(row.id, node, now))
-        due.append((row.id, node.system or ""))
+        due.append(work.New(row.id, node.system or "", node.patience))
         data = {"source": row.source, "format": row.document_format, "document": row.document_key}
         received.append(NewEvent("order", row.id, "order.received", actor, now, data))
     if steps:

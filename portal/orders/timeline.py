@@ -61,7 +61,7 @@ def entry_of(event: Event) -> Entry:
     plain = event.kind.partition(".")[2].replace("-", " ").capitalize()
     tone, icon, title = _LOOKS.get(event.kind, ("neutral", "info-circle", plain))
     if event.kind == "step.failed" and "next_at" not in data:
-        title = "{step}: failed at attempt {attempt}, the order takes the path for this error"
+        title = "{step}: failed, the order takes the path for this error"
     return Entry(
         id=event.id,
         at=event.at,

@@ -91,7 +91,7 @@ def push_waiting(session: Session, waiting_id: int, *, actor: Actor, now: dateti
             f"{row.pushed_by} already pushed this message at {row.pushed_at:%H:%M:%S} UTC.",
             code="already-pushed",
         )
-    work.enqueue(session, WORK_KIND, [(waiting_id, "")], database_now(session))
+    work.enqueue(session, WORK_KIND, [work.New(waiting_id)], database_now(session))
     data = {"code": row.code, "push": row.pushes}
     events.record(session, NewEvent(SUBJECT, waiting_id, "message.push-requested", actor, now, data))
 

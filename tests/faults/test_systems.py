@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import update
 
@@ -31,6 +33,13 @@ from tests.servers.waiting import wait_until
 ALL = ("transformer", "reader", "runner", "mail-events")
 TAX, AFTER = "Task_IssueTaxDocument", "Task_IssueAfterIncident"
 SECONDS = 90
+
+
+def let_patience_run_out(runtime: Runtime) -> None:
+    """Let whatever waits for a system that is left alone have waited for long enough."""
+    with runtime.writer() as session:
+        waiting = update(Work).where(Work.gives_up_at.is_not(None))
+        session.execute(waiting.values(gives_up_at=runtime.clock() - timedelta(minutes=1)))
 
 
 def let_retries_be_due(runtime: Runtime) -> None:
@@ -115,3 +124,28 @@ class TestASystemThatIsDown:
         backbone.client.clear_fault("tax-documents")
         wait_for_completion(runtime, len(numbers))
         assert_every_effect_once(backbone.client, numbers)
+
+    def test_stops_orders_as_exceptions_once_they_have_waited_for_long_enough(
+        self, runtime: Runtime, backbone: Backbone, start_jobs: StartJobs
+    ) -> None:
+        numbers = numbered("P", 12)
+        backbone.client.put_fault("tax-documents", "down")
+        put_orders(runtime, numbers)
+        start_jobs(*ALL)
+
+        def all_stopped() -> bool:
+            let_patience_run_out(runtime)
+            return orders_by_status(runtime) == {EXCEPTION: len(numbers)}
+
+        wait_until(all_stopped, SECONDS, "all orders are exceptions")
+        stopped = steps_in(runtime, StepState.EXCEPTION)
+        assert {step.element_id for step in stopped} == {AFTER}
+        assert "tax-documents-unavailable" in {step.code for step in stopped}
+        failed = steps_in(runtime, StepState.FAILED)
+        assert sum(step.attempts for step in failed) < len(numbers)
+        assert effects_by_order(backbone.client)["mail"] == dict.fromkeys(numbers, 1)
+
+        backbone.client.clear_fault("tax-documents")
+        push_all(runtime)
+        wait_for_orders(runtime, **{COMPLETED: len(numbers)})
+        assert_every_effect_once(backbone.client, numbers, mails=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from types import MappingProxyType
 
 from portal.errors import FieldError, InvalidInput, NotFound
@@ -21,7 +22,8 @@ class TaskNode:
     """A step that calls `connector`; `len(retry) + 1` attempts, with `retry` seconds of wait between them.
 
     `system` is the outside system called, None when nobody is. Tasks with the same `effect` bring it about
-    once between them. With `hold`, the step starts as an exception and waits for a push.
+    once between them. With `hold`, the step starts as an exception and waits for a push. While the system
+    is left alone because it does not answer, the step waits for it, but no longer than `patience`.
     """
 
     id: str
@@ -31,6 +33,7 @@ class TaskNode:
     effect: str
     retry: tuple[float, ...]
     hold: bool
+    patience: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ def _nodes(drawing: Drawing, sheet: Sheet) -> Iterator[Node]:
             effect=binding.effect,
             retry=binding.retry,
             hold=binding.hold,
+            patience=None if binding.patience is None else timedelta(seconds=binding.patience),
         )
     for end in drawing.of_kind(bpmn.END):
         yield EndNode(id=end.id, name=end.name or end.id)

@@ -21,6 +21,7 @@ _REASONS = {
     "effect": "the effect must be written like “tax-document”, in at most 22 characters",
     "retry": "retry must be a list of at most 20 waits in seconds, each over 0 and at most a day",
     "hold": "hold must be true or false",
+    "patience": "patience must be a number of seconds, over 0 and at most a day",
 }
 
 Wait = Annotated[float, Field(gt=0, le=86_400, strict=True)]
@@ -31,7 +32,7 @@ class Binding(BaseModel):
 
     `effect` is part of the idempotency key: tasks that share it bring it about once between them.
     `retry` are seconds to wait after each failed attempt but the last. `hold` makes the task start as an
-    exception that waits for a push.
+    exception that waits for a push. `patience` is how many seconds it waits for a system that is left alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class Binding(BaseModel):
     effect: Annotated[str, Field(pattern=_KEBAB, max_length=22)]
     retry: Annotated[tuple[Wait, ...], Field(max_length=20)]
     hold: StrictBool = False
+    patience: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)
