@@ -125,7 +125,6 @@ class Crowd:
                 select(OrderStep.order_id, OrderStep.element_id).where(OrderStep.state == StepState.EXCEPTION)
             ).all()
         if not stopped:
-            time.sleep(0.01)
             return
         order_id, element_id = random.choice(stopped)
         name = random.choice(("ana", "bo"))
