@@ -63,6 +63,16 @@ def test_failures_are_forgotten_after_the_window(database: Database) -> None:
         assert session.scalar(select(func.count()).select_from(LoginFailure)) == 1
 
 
+def test_old_failures_do_not_count_before_they_are_removed(database: Database) -> None:
+    with database.writer() as session:
+        session.add_all(
+            LoginFailure(address="192.0.2.1", login_hash=ADA, at=NOW - WINDOW) for _ in range(205)
+        )
+    attempt(database)
+    with database.reader() as session:
+        assert session.scalar(select(func.count()).select_from(LoginFailure)) == 106
+
+
 def test_a_login_forgets_the_failures_of_its_account_here(database: Database) -> None:
     fail(database, MOST_FOR_ACCOUNT)
     with database.writer() as session:

@@ -127,6 +127,8 @@ def test_a_person_who_is_switched_off_by_hand_is_refused_too(
         session.execute(update(Person).where(Person.login == "support").values(active=False))
     assert support.get("/password").status_code == 303
     assert visitor.log_in("support").status_code == 422
+    with runtime.writer() as session:
+        assert session.scalars(select(Event.kind).order_by(Event.id)).all()[-1] == "person.login-failed"
 
 
 def test_a_session_expires(support: Visitor, runtime: Runtime) -> None:
@@ -176,6 +178,16 @@ def test_too_many_failed_logins_are_told_to_wait(visitor: Visitor, runtime: Runt
     assert "Too many failed logins. Wait 15 min" in answer.text
     elsewhere = visitor.log_in("support", environ_overrides={"REMOTE_ADDR": "198.51.100.7"})
     assert elsewhere.status_code == 303
+
+
+def test_who_tries_too_early_does_not_wait_longer(visitor: Visitor, runtime: Runtime) -> None:
+    began = runtime.clock()
+    for _ in range(5):
+        visitor.log_in("support", "wrong horse battery")
+    runtime.clock = lambda: began + timedelta(minutes=10)
+    assert [visitor.log_in("support").status_code for _ in range(5)] == [429] * 5
+    runtime.clock = lambda: began + timedelta(minutes=16)
+    assert visitor.log_in("support").status_code == 303
 
 
 def test_an_unknown_account_is_throttled_as_a_known_one(visitor: Visitor) -> None:
