@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import Subquery, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from portal.orders.keyset import Page, Place, fetch_page
@@ -56,21 +56,8 @@ class StoppedStep:
 
 def causes_of_exceptions(session: Session) -> list[Cause]:
     """Group the open exceptions by step and code, the most frequent first."""
-    since = func.coalesce(OrderStep.ended_at, OrderStep.started_at, type_=OrderStep.started_at.type)
-    stopped = (
-        select(
-            OrderStep.order_id,
-            OrderStep.element_id,
-            OrderStep.code,
-            OrderStep.name,
-            OrderStep.system,
-            since.label("since"),
-        )
-        .where(OrderStep.state == StepState.EXCEPTION)
-        .order_by(OrderStep.order_id.desc())
-        .limit(MOST_GROUPED)
-        .subquery()
-    )
+    stopped = _newest_stopped()
+    newest = func.max(stopped.c.order_id)
     groups = session.execute(
         select(
             stopped.c.code,
@@ -80,10 +67,10 @@ def causes_of_exceptions(session: Session) -> list[Cause]:
             func.count().label("number"),
             func.min(stopped.c.since).label("first_at"),
             func.max(stopped.c.since).label("last_at"),
-            func.max(stopped.c.order_id).label("newest"),
+            newest.label("newest"),
         )
         .group_by(stopped.c.code, stopped.c.element_id)
-        .order_by(func.count().desc(), func.max(stopped.c.order_id).desc())
+        .order_by(func.count().desc(), newest.desc())
         .limit(_MOST_CAUSES)
     ).all()
     reasons = _reasons(session, [(group.newest, group.element_id) for group in groups])
@@ -140,6 +127,14 @@ def read_push(session: Session, order_id: int, element_id: str) -> tuple[OrderSt
         .where(OrderStep.order_id == order_id, OrderStep.element_id == element_id)
     ).first()
     return None if row is None else (row.OrderStep, verdict_of_step(row.OrderStep, row.Work))
+
+
+def _newest_stopped() -> Subquery:
+    """Take the exceptions of the newest orders, and of them only what groups are made of."""
+    since = func.coalesce(OrderStep.ended_at, OrderStep.started_at, type_=OrderStep.started_at.type)
+    named = (OrderStep.order_id, OrderStep.element_id, OrderStep.code, OrderStep.name, OrderStep.system)
+    stopped = select(*named, since.label("since")).where(OrderStep.state == StepState.EXCEPTION)
+    return stopped.order_by(OrderStep.order_id.desc()).limit(MOST_GROUPED).subquery()
 
 
 def _reasons(session: Session, steps: Sequence[tuple[int, str]]) -> dict[tuple[int, str], str]:

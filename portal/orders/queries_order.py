@@ -36,7 +36,7 @@ class Step:
     """A step that the order has come to.
 
     `state` is that of the row, or for one that is due: running, retrying (the next attempt comes at
-    `next_at`) or due. `results` are what the outside system answered, as name and value.
+    `next_at`) or due. From `gives_up_at` on it no longer waits for a system that does not answer. `results` are what the outside system answered, as name and value.
     """
 
     element_id: str
@@ -47,6 +47,7 @@ class Step:
     code: str | None
     reason: str | None
     next_at: datetime | None
+    gives_up_at: datetime | None
     results: tuple[tuple[str, str], ...]
     started_at: datetime
     ended_at: datetime | None
@@ -193,6 +194,7 @@ def _step(row: OrderStep, work: Work | None) -> Step:
         code=row.code,
         reason=row.reason,
         next_at=next_at,
+        gives_up_at=work.gives_up_at if row.state == StepState.DUE and work is not None else None,
         results=tuple(_results(row.result or {})),
         started_at=row.started_at,
         ended_at=row.ended_at,

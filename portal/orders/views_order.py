@@ -1,13 +1,12 @@
 """The page of one order, and the parts of it that follow the order while it is processed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 from sqlalchemy.orm import Session
 
 from portal.errors import InvalidInput
-from portal.metrics.queries import SILENT_BEATS, open_breakers
 from portal.orders.canonical import Order
 from portal.orders.documents.masking import masked_card_number
 from portal.orders.models import PurchaseOrder
@@ -22,7 +21,7 @@ from portal.orders.queries_order import (
     read_timeline,
 )
 from portal.orders.states import OrderStatus
-from portal.orders.views_push import PushArea, step_area
+from portal.orders.views_push import PushArea, step_area, system_titles, systems_held_back
 from portal.web.context import reading, runtime
 from portal.web.permissions import everybody
 
@@ -64,21 +63,21 @@ def show(number: str) -> str:
         content, progress = _read(session, order)
         timeline = read_timeline(session, order.id, failures_only=failures_only, before=before)
         mails = read_mails(session, order, progress.steps)
-        held_back = _held_back(session)
+        held_back = systems_held_back(session)
         seen = Seen.of(order, progress, newest_event_id(session, order.id))
     return render_template(
         "orders/order.html",
         order=order,
         content=content,
         progress=progress,
-        areas=_areas(order, progress),
+        areas=_areas(order, progress, held_back),
         timeline=timeline,
         failures_only=failures_only,
         before=before,
         mails=mails,
         held_back=held_back,
         masked_card=masked_card_number,
-        systems=_titles(),
+        systems=system_titles(),
         # An older page of the timeline stays as it is.
         live_url=_live_url(order, seen, failures_only) if before is None else None,
         is_processing=order.status == OrderStatus.PROCESSING,
@@ -99,20 +98,20 @@ def show_news(number: str) -> Response:
         news = read_timeline(session, order.id, failures_only=failures_only, after=shown.event_id)
         touched = _touched(session, order, shown, progress)
         mails = read_mails(session, order, progress.steps)
-        held_back = _held_back(session)
+        held_back = systems_held_back(session)
     return make_response(
         render_template(
             "orders/_news.html",
             order=order,
             content=content,
             progress=progress,
-            areas=_areas(order, progress),
+            areas=_areas(order, progress, held_back),
             changed=[step for step in progress.steps[: shown.steps] if step.element_id in touched],
             added=progress.steps[shown.steps :],
             news=news,
             mails=mails,
             held_back=held_back,
-            systems=_titles(),
+            systems=system_titles(),
             live_url=_live_url(order, seen, failures_only),
             is_processing=order.status == OrderStatus.PROCESSING,
         )
@@ -131,25 +130,24 @@ def _touched(session: Session, order: PurchaseOrder, shown: Seen, progress: Orde
     return touched | {step.element_id for step in progress.steps[-1:]}
 
 
-def _areas(order: PurchaseOrder, progress: OrderProgress) -> dict[str, PushArea]:
-    return {step.element_id: _area(order, step) for step in progress.steps}
+def _areas(
+    order: PurchaseOrder, progress: OrderProgress, held_back: Mapping[str, str]
+) -> dict[str, PushArea]:
+    return {step.element_id: _area(order, step, held_back.get(step.system)) for step in progress.steps}
 
 
-def _area(order: PurchaseOrder, step: Step) -> PushArea:
+def _area(order: PurchaseOrder, step: Step, held_back_by: str | None) -> PushArea:
     return step_area(
-        order.number, order.id, step.element_id, step.name, step.verdict, is_stopped=step.is_stopped
+        order.number,
+        order.id,
+        step.element_id,
+        step.name,
+        step.verdict,
+        is_stopped=step.is_stopped,
+        held_back_by=held_back_by,
     )
 
 
 def _live_url(order: PurchaseOrder, seen: Seen, failures_only: bool) -> str:
     timeline = "failures" if failures_only else None
     return url_for("order.show_news", number=order.number, seen=str(seen), timeline=timeline)
-
-
-def _held_back(session: Session) -> set[str]:
-    silent_after = timedelta(seconds=runtime().settings.heartbeat_seconds * SILENT_BEATS)
-    return open_breakers(session, now=runtime().clock(), silent_after=silent_after)
-
-
-def _titles() -> dict[str, str]:
-    return {name: system.title for name, system in runtime().systems.items()} | {"mail": "Mail"}

@@ -13,6 +13,7 @@ from portal.orders.queries_overview import (
     figures_of,
     orders_by_hour,
 )
+from portal.orders.views_push import system_titles
 from portal.web.context import reading, runtime
 from portal.web.htmx import wants_fragment
 from portal.web.permissions import everybody
@@ -57,7 +58,7 @@ def show() -> str:
         breakers=sorted({system for job in jobs for system in job.breakers}),
         most_open=MOST_OPEN,
         most_of_a_day=MOST_OF_A_DAY,
-        systems={name: system.title for name, system in runtime().systems.items()},
+        systems=system_titles(),
     )
 
 

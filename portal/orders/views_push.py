@@ -1,18 +1,19 @@
 """Pushing a step to retry, from whichever page, and what becomes of the push."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from portal.errors import Conflict, NotFound
-from portal.orders.models import OrderStep
+from portal.metrics.queries import SILENT_BEATS, open_breakers
 from portal.orders.queries import find_order
 from portal.orders.queries_exceptions import read_push
 from portal.orders.service import push_to_retry
 from portal.orders.states import StepState
-from portal.orders.verdicts import Verdict
+from portal.orders.verdicts import PushState, Verdict
 from portal.web.context import actor, current_person, newest, reading, runtime, writing
 from portal.web.htmx import wants_fragment
 from portal.web.permissions import everybody, support
@@ -22,7 +23,11 @@ blueprint = Blueprint("push", __name__)
 
 @dataclass(frozen=True, slots=True)
 class PushArea:
-    """Where an item is pushed and its verdict shown: `what` names it, `can_push` says whether by a button."""
+    """Where an item is pushed and its verdict shown.
+
+    `what` names the item, `can_push` says whether there is a button. `held_back_by` is the title of the
+    outside system that does not answer, so that the push has to wait for it.
+    """
 
     key: str
     what: str
@@ -30,12 +35,27 @@ class PushArea:
     verdict_url: str
     verdict: Verdict | None
     can_push: bool
+    held_back_by: str | None = None
+
+    @property
+    def mark(self) -> str:
+        """Tell what is shown from what was shown before."""
+        held = "held-" if self.held_back_by else ""
+        return f"{held}{self.verdict.mark}" if self.verdict else ""
 
 
 def step_area(
-    number: str, order_id: int, element_id: str, name: str, verdict: Verdict | None, *, is_stopped: bool
+    number: str,
+    order_id: int,
+    element_id: str,
+    name: str,
+    verdict: Verdict | None,
+    *,
+    is_stopped: bool,
+    held_back_by: str | None = None,
 ) -> PushArea:
     """Give the area of a step of an order, for whoever is logged in."""
+    waits = verdict is not None and verdict.state in (PushState.REQUESTED, PushState.RETRYING)
     return PushArea(
         key=f"{order_id}-{element_id}",
         what=f"“{name}” of order {number}",
@@ -43,7 +63,21 @@ def step_area(
         verdict_url=url_for("push.show_verdict", number=number, element_id=element_id),
         verdict=verdict,
         can_push=is_stopped and current_person().is_support,
+        held_back_by=held_back_by if waits else None,
     )
+
+
+def system_titles() -> dict[str, str]:
+    """Return how each outside system is called on pages, by name."""
+    return {name: system.title for name, system in runtime().systems.items()} | {"mail": "The mail provider"}
+
+
+def systems_held_back(session: Session) -> dict[str, str]:
+    """Return the titles of the outside systems that are left alone at present, by name."""
+    silent_after = timedelta(seconds=runtime().settings.heartbeat_seconds * SILENT_BEATS)
+    names = open_breakers(session, now=runtime().clock(), silent_after=silent_after)
+    titles = system_titles()
+    return {name: titles.get(name, name) for name in sorted(names)}
 
 
 @blueprint.post("/orders/<number:number>/steps/<element_id>/push")
@@ -58,9 +92,9 @@ def push(number: str, element_id: str) -> AnyResponse:
         conflict = refused
     # The loser of a race has written nothing: only the writer is sure to know of the winner.
     with newest() as session:
-        step, verdict = _read(session, number, element_id)
+        area, winner = _read(session, number, element_id)
     page = url_for("order.show", number=number, _anchor=f"step-{element_id}")
-    return push_response(_area(number, step, verdict), conflict, step.pushed_by, page)
+    return push_response(area, conflict, winner, page)
 
 
 @blueprint.get("/orders/<number:number>/steps/<element_id>/verdict")
@@ -69,8 +103,8 @@ def show_verdict(number: str, element_id: str) -> AnyResponse:
     if not wants_fragment():
         return redirect(url_for("order.show", number=number, _anchor=f"step-{element_id}"), 303)
     with reading() as session:
-        step, verdict = _read(session, number, element_id)
-    return verdict_response(_area(number, step, verdict))
+        area, _ = _read(session, number, element_id)
+    return verdict_response(area)
 
 
 def push_response(area: PushArea, conflict: Conflict | None, winner: str | None, page: str) -> AnyResponse:
@@ -90,21 +124,27 @@ def push_response(area: PushArea, conflict: Conflict | None, winner: str | None,
 def verdict_response(area: PushArea) -> Response:
     """Answer a poll; nothing while nothing has changed, or while a replica still lags behind the push."""
     seen = request.args.get("seen", "")
-    if area.verdict is None or area.verdict.mark == seen or _pushed(area.verdict.mark) < _pushed(seen):
+    if area.mark == seen or _pushed(area.mark) < _pushed(seen):
         return Response(status=204)
     return make_response(render_template("orders/_push.html", area=area))
 
 
-def _read(session: Session, number: str, element_id: str) -> tuple[OrderStep, Verdict | None]:
+def _read(session: Session, number: str, element_id: str) -> tuple[PushArea, str | None]:
+    """Return the area of a step, and who pushed it last."""
     found = read_push(session, find_order(session, number).id, element_id)
     if found is None:
         raise NotFound(f"Order {number} has no step {element_id}.")
-    return found
-
-
-def _area(number: str, step: OrderStep, verdict: Verdict | None) -> PushArea:
-    is_stopped = step.state == StepState.EXCEPTION
-    return step_area(number, step.order_id, step.element_id, step.name, verdict, is_stopped=is_stopped)
+    step, verdict = found
+    area = step_area(
+        number,
+        step.order_id,
+        element_id,
+        step.name,
+        verdict,
+        is_stopped=step.state == StepState.EXCEPTION,
+        held_back_by=systems_held_back(session).get(step.system),
+    )
+    return area, step.pushed_by
 
 
 def _pushed(mark: str) -> str:

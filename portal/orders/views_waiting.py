@@ -1,5 +1,7 @@
 """Messages that were received too often without success: read, pushed, and seen to pass or to fail again."""
 
+import json
+
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -57,9 +59,11 @@ def show() -> str:
 def show_body(waiting_id: int) -> str:
     with reading() as session:
         message = read_waiting(session, waiting_id)
-        body = masked_text(read_body(session, waiting_id, cipher=runtime().cipher))
+        body = read_body(session, waiting_id, cipher=runtime().cipher)
     template = "orders/_text.html" if wants_fragment() else "orders/waiting_body.html"
-    return render_template(template, message=message, text=body, what=f"message {message.subject}")
+    return render_template(
+        template, message=message, text=masked_text(body), what=f"message {message.subject}"
+    )
 
 
 @blueprint.post("/waiting/<int:waiting_id>/push")
@@ -84,6 +88,14 @@ def show_verdict(waiting_id: int) -> AnyResponse:
     with reading() as session:
         message = read_waiting(session, waiting_id)
     return verdict_response(_area(message))
+
+
+def _legible(body: str) -> str:
+    """Give JSON a line for each of its values; leave anything else as it is."""
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return body
 
 
 def _area(message: ListedMessage) -> PushArea:

@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from portal.errors import Upstream
 from portal.events import AuditEntry, Event, first_broken_link
+from portal.metrics.service import beat
 from portal.orders.connectors import Passed
 from portal.orders.progress import Failed
 from portal.runtime import Runtime
@@ -170,3 +171,25 @@ def next_poll(answer: TestResponse) -> str:
 def poll(visitor: Visitor, answer: TestResponse) -> TestResponse:
     """Ask for news as the fragment does."""
     return visitor.get(next_poll(answer), headers=HTMX)
+
+
+def test_a_push_that_has_to_wait_for_its_system_says_so(
+    runtime: Runtime, stopped: int, support: Visitor
+) -> None:
+    pushed = support.send(PUSH, headers=HTMX)
+    held_back = "Held back: The tax document system does not answer"
+    assert held_back not in pushed.text
+    now = runtime.clock()
+    with runtime.writer() as session:
+        beat(
+            session,
+            job="runner",
+            instance="a:1",
+            pid=1,
+            started_at=now,
+            now=now,
+            counters={"breakers": {"tax-documents": "open"}},
+        )
+    news = poll(support, pushed)
+    assert held_back in news.text
+    assert support.get(next_poll(news), headers=HTMX).status_code == 204
