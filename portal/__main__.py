@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from portal.access.models import Role
 from portal.errors import InvalidInput, WaybillError
 from portal.events import Actor
-from portal.settings import BadSettings, Settings, load_settings
+from portal.settings import BadSettings, Settings, load_settings, settings_table
 
 if TYPE_CHECKING:
     from portal.runtime import Runtime
@@ -52,6 +52,12 @@ def migrate() -> None:
     from portal.db import migrate as migrate_database
 
     migrate_database(_settings().database_writer_url)
+
+
+@main.command("settings")
+def list_settings() -> None:
+    """List every setting with its default, as a table in Markdown."""
+    click.echo(settings_table(), nl=False)
 
 
 @main.command("create-person")

@@ -194,6 +194,15 @@ class Settings(BaseModel):
         return self.database_reader_url or self.database_writer_url
 
 
+def settings_table() -> str:
+    """Return every setting with its default and what it is, as a table in Markdown."""
+    rows = ["| variable | default | what it is |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "required" if field.is_required() else f"`{field.default}`" if field.default else "none"
+        rows.append(f"| `{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings from an environment.
 

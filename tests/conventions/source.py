@@ -16,7 +16,9 @@ SUFFIXES = (".py", ".html", ".js")
 DOMAINS = frozenset({"access", "bookings", "ledger", "live", "metrics", "orders", "referrals"})
 INFRASTRUCTURE = frozenset({"web", "clients", "migrations", "templates", "static"})
 # Tests of many parts together, and of all files.
-TESTS_OF_MANY = frozenset({"browser", "faults", "templates", "test_conventions.py", "test_packaging.py"})
+TESTS_OF_MANY = frozenset(
+    {"browser", "faults", "templates", "test_conventions.py", "test_packaging.py", "test_readme.py"}
+)
 
 Finding = tuple[int, str]
 
