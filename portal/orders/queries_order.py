@@ -36,7 +36,8 @@ class Step:
     """A step that the order has come to.
 
     `state` is that of the row, or for one that is due: running, retrying (the next attempt comes at
-    `next_at`) or due. From `gives_up_at` on it no longer waits for a system that does not answer. `results` are what the outside system answered, as name and value.
+    `next_at`) or due. From `gives_up_at` on it no longer waits for a system that does not answer.
+    `results` are what the outside system answered, as name and value.
     """
 
     element_id: str
