@@ -13,13 +13,14 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import click
@@ -179,9 +180,9 @@ def _print_table(stages: Sequence[Stage], seconds: float) -> None:
     click.echo(f"\nFrom the start of the jobs to the last completed order: {seconds:.1f} s")
 
 
-def _cpu_by_part(jobs: Mapping[int, str]) -> Counter[str]:
+def _cpu_by_part(jobs: Mapping[int, str]) -> defaultdict[str, float]:
     """Return the CPU seconds so far of each part; `jobs` tells which process is which job."""
-    used: Counter[str] = Counter()
+    used: defaultdict[str, float] = defaultdict(float)
     for pid in descendants(os.getpid()):
         line = command(pid)
         name = jobs.get(pid) or next((name for part, name in _PARTS.items() if part in line), "")
@@ -191,8 +192,11 @@ def _cpu_by_part(jobs: Mapping[int, str]) -> Counter[str]:
     return used
 
 
-def _print_cpu(used: Counter[str], idle: Counter[str], orders: int) -> None:
-    parts = {name: (seconds - idle[name]) / orders * 1000 for name, seconds in used.most_common()}
+def _print_cpu(used: defaultdict[str, float], idle: defaultdict[str, float], orders: int) -> None:
+    parts = {
+        name: (seconds - idle[name]) / orders * 1000
+        for name, seconds in sorted(used.items(), key=itemgetter(1), reverse=True)
+    }
     click.echo("\nCPU ms an order: " + ", ".join(f"{name} {ms:.2f}" for name, ms in parts.items()))
     click.echo(f"CPU ms an order in all: {sum(parts.values()):.2f}")
 

@@ -30,6 +30,7 @@ CATCHES_ALL: dict[str, str] = {
     "portal/web/health.py": "not ready, whatever it is that is wrong",
     "jobs/consumer.py": "the message comes back later, or goes to the waiting queue with its reason",
     "jobs/transformer.py": "the error of one document of a batch, which the consumer answers",
+    "jobs/reader.py": "the error of one message of a batch, which the consumer answers",
     "jobs/runner.py": "a failed attempt with its reason; or, the database being away, the lease runs out",
     "jobs/waiting.py": "a line in the log, a pause, and the message comes back by itself",
     "jobs/job.py": "a line in the log, and the next heartbeat",
