@@ -111,13 +111,15 @@ def push_response(area: PushArea, conflict: Conflict | None, winner: str | None,
     """Answer a push: with what has become of it so far, or by the way back to its page where no htmx asks."""
     said = None
     if conflict is not None:
-        said = f"{winner} already pushed this: nothing was pushed twice." if winner else conflict.reason
+        said = _told_to_loser(winner) if winner else conflict.reason
     if not wants_fragment():
         flash(said or f"The push of {area.what} is requested.", "warning" if said else "success")
         return redirect(page, 303)
     fragment = render_template("orders/_push.html", area=area, conflict=said, fresh=True)
     response = make_response(fragment, 409 if conflict else 200)
-    response.headers["HX-Trigger"] = "pushed"
+    if conflict is None:
+        # What else the page shows follows at once; the loser's page waits, or it would draw over the refusal.
+        response.headers["HX-Trigger"] = "pushed"
     return response
 
 
@@ -126,7 +128,16 @@ def verdict_response(area: PushArea) -> Response:
     seen = request.args.get("seen", "")
     if area.mark == seen or _pushed(area.mark) < _pushed(seen):
         return Response(status=204)
-    return make_response(render_template("orders/_push.html", area=area))
+    verdict = area.verdict
+    lost = _told_to_loser(verdict.by) if verdict and "lost" in request.args else None
+    response = make_response(render_template("orders/_push.html", area=area, conflict=lost))
+    if verdict and verdict.is_final:
+        response.headers["HX-Trigger"] = "pushed"
+    return response
+
+
+def _told_to_loser(winner: str) -> str:
+    return f"{winner} already pushed this: nothing was pushed twice."
 
 
 def _read(session: Session, number: str, element_id: str) -> tuple[PushArea, str | None]:

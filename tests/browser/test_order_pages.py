@@ -100,6 +100,21 @@ def test_the_loser_of_two_pushes_is_told_who_won_where_the_button_was(
     status(page, "passed")
 
 
+def test_the_loser_is_told_on_the_page_of_the_order_for_as_long_as_the_push_runs(
+    address: str, scene: Scene, page: Page
+) -> None:
+    log_in(page, address, "/orders/A-1")
+    scene.push(1, STEP, by="ana")
+    page.get_by_role("button", name="Push to retry").click()
+    status(page, "requested")
+    turn = scene.claim(1)
+    status(page, "running")
+    expect(page.get_by_text("ana already pushed this")).to_be_visible()
+    scene.finish(turn, Passed({"folio": "F-7"}))
+    status(page, "passed")
+    expect(page.locator("#steps")).to_contain_text("F-7")
+
+
 def test_an_order_is_followed_without_closing_what_is_open(address: str, scene: Scene, page: Page) -> None:
     log_in(page, address, "/orders/A-1")
     answer = page.locator("#timeline details").first
