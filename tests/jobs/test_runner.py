@@ -293,8 +293,10 @@ def test_a_stale_owner_is_fenced_off(
     stale, fresh = Runner(Job("runner", runtime)), Runner(Job("runner", runtime))
     stale.claim(pool)
     let_leases_run_out(runtime)
-    run_until(fresh, pool, runtime, [OrderStatus.COMPLETED])
+    fresh.claim(pool)
     until_idle(stale, pool)
+    assert steps(runtime)[order_id].state == StepState.DUE
+    run_until(fresh, pool, runtime, [OrderStatus.COMPLETED])
     with runtime.writer() as session:
         counted = select(func.count()).select_from(OrderStep).where(OrderStep.order_id == order_id)
         assert session.scalars(counted).one() == 4
