@@ -32,7 +32,7 @@ class RawServer:
     def __init__(self, *answers: Answer) -> None:
         self._answers = list(answers)
         self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
+        self.open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.requests: list[bytes] = []
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -48,7 +48,7 @@ class RawServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for connection in list(self._open):
+        for connection in list(self.open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -59,7 +59,7 @@ class RawServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        self._open.add(connection)
+        self.open.add(connection)
         with connection, contextlib.suppress(OSError):
             while request := _read_request(connection):
                 with self._lock:
@@ -67,7 +67,7 @@ class RawServer:
                     chosen = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
                 if not chosen(connection):
                     break
-        self._open.discard(connection)
+        self.open.discard(connection)
 
 
 def _read_request(connection: socket.socket) -> bytes:
