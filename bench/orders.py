@@ -60,7 +60,7 @@ class Stage:
 @click.command()
 @click.option("--orders", default=14951, show_default=True, help="How many documents lie in the bucket.")
 @click.option("--runners", default=1, show_default=True, help="How many runner processes work.")
-@click.option("--calls", default=16, show_default=True, help="Calls in flight in each runner.")
+@click.option("--calls", default=64, show_default=True, help="Calls in flight in each runner.")
 def main(orders: int, runners: int, calls: int) -> None:
     """Print a table with the time of each stage, and the rate with what was lost or duplicated."""
     with _backbone(calls) as backbone:
