@@ -171,13 +171,14 @@ def test_everything_works_without_javascript(address: str, scene: Scene, browser
     context.close()
 
 
-@pytest.mark.parametrize("width", [360, 1920])
+@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
 def test_no_page_is_wider_than_its_screen_or_refused_by_the_policy(
     address: str, scene: Scene, browser: Browser, width: int
 ) -> None:
     scene.receive(plain_order("N" * 64, store="S" * 64))
     scene.keep_waiting("in/" + "long-" * 90 + ".xml", reason="R" * 300)
-    context = browser.new_context(viewport={"width": width, "height": 800})
+    # Dates are widest in American English.
+    context = browser.new_context(viewport={"width": width, "height": 800}, locale="en-US")
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
