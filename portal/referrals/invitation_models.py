@@ -32,7 +32,7 @@ class Invitation(Base):
     address: Mapped[bytes | None] = mapped_column(LargeBinary(1024))
     address_index: Mapped[str] = mapped_column(Key(64))
     folded_index: Mapped[str] = mapped_column(Key(64))
-    token: Mapped[bytes | None] = mapped_column(LargeBinary(255))
+    token: Mapped[bytes | None] = mapped_column(LargeBinary(1024))
     token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     status: Mapped[str] = mapped_column(String(16))
     mail_status: Mapped[str] = mapped_column(String(16))

@@ -119,7 +119,7 @@ class ReferralCondition(Base):
     created_at: Mapped[datetime] = mapped_column(UtcSeconds)
 
 
-class TaskManager(Base):
+class PollTask(Base):
     """The one row that says whether a poll of spends is in progress; a trigger refuses a second."""
 
     __tablename__ = "task_manager"

@@ -12,7 +12,7 @@ from portal.referrals.models import UnsignedId
 
 
 class ReferralProgress(Base):
-    """Where a referral stands, on the axes of status and review; a user is referred once per scheme family."""
+    """Where a referral stands: its status and review; a user is referred once per scheme family."""
 
     __tablename__ = "referral_progress"
     __table_args__ = (
@@ -55,7 +55,7 @@ class ConditionEvidence(Base):
 
 
 class KnownUser(Base):
-    """A user who signed up, by keyed hashes only; its row is locked by whoever records something of the user."""
+    """A user who signed up, by keyed hashes only; whoever records something of the user locks the row."""
 
     __tablename__ = "known_user"
     __table_args__ = (
@@ -123,7 +123,7 @@ class PollRun(Base):
 
 
 class FailedBatch(Base):
-    """A batch of a poll that failed, by the range of its referral ids; retried by work of kind spend-batch."""
+    """A batch of a poll that failed, by its range of referral ids; retried by work of kind spend-batch."""
 
     __tablename__ = "poll_failed_batch"
 
