@@ -97,3 +97,16 @@ REWARD_TRANSITIONS: dict[RewardStatus, frozenset[RewardStatus]] = {
     RewardStatus.REVOKED: frozenset(),
     RewardStatus.EXPIRED: frozenset(),
 }
+
+# Notices come in any order, and before we have kept that a mail was sent. Who complained is sent no other.
+MAIL_TRANSITIONS: dict[MailStatus, frozenset[MailStatus]] = {
+    MailStatus.QUEUED: frozenset(MailStatus) - {MailStatus.QUEUED},
+    MailStatus.UNKNOWN: frozenset(MailStatus) - {MailStatus.UNKNOWN},
+    MailStatus.SENT: frozenset(
+        {MailStatus.QUEUED, MailStatus.DELIVERED, MailStatus.BOUNCED, MailStatus.COMPLAINED}
+    ),
+    MailStatus.DELIVERED: frozenset({MailStatus.QUEUED, MailStatus.BOUNCED, MailStatus.COMPLAINED}),
+    MailStatus.BOUNCED: frozenset({MailStatus.QUEUED, MailStatus.COMPLAINED}),
+    MailStatus.FAILED: frozenset({MailStatus.QUEUED, MailStatus.DELIVERED, MailStatus.BOUNCED}),
+    MailStatus.COMPLAINED: frozenset(),
+}
