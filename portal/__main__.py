@@ -157,6 +157,68 @@ def import_orders(paths: tuple[Path, ...]) -> None:
         sys.exit(1)
 
 
+@main.command("adopt-referrals")
+@click.option("--check", is_flag=True, help="Only say what differs and what would be added.")
+@click.option(
+    "--currency",
+    default="USD",
+    show_default=True,
+    help="Currency of the rewards of schemes whose conditions name none.",
+)
+def adopt_referrals(check: bool, currency: str) -> None:
+    """Take over a database of the old service; its rows stay as they are; exit 1 when it cannot be."""
+    from portal.db import migrate as migrate_database
+    from portal.referrals import adoption
+
+    if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
+        raise click.BadParameter("A currency has three letters.", param_hint="--currency")
+    runtime = _runtime()
+    with runtime.writer() as session:
+        survey = adoption.survey(session)
+    for difference in survey.differences:
+        click.echo(f"{difference.weight}: {difference.said}")
+    if not survey.is_possible:
+        raise click.ClickException("The database cannot be adopted as it is. Nothing was changed.")
+    click.echo(f"{survey.schemes} schemes and {survey.referrals} referrals have no rows of Waybill's yet.")
+    if check:
+        click.echo("Nothing was changed.")
+        return
+    with runtime.writer() as session:
+        adoption.add_missing(session, survey.differences)
+    migrate_database(runtime.settings.database_writer_url)
+    _adopt_rows(runtime, survey.referrals, currency.upper())
+
+
+def _adopt_rows(runtime: Runtime, expected: int, currency: str) -> None:
+    from portal.referrals import adoption
+
+    schemes = _do(
+        runtime,
+        lambda session: adoption.adopt_schemes(
+            session, currency=currency, actor=_operator(), now=runtime.clock()
+        ),
+    )
+    statuses: Counter[str] = Counter()
+    last: int | None = 0
+    with click.progressbar(length=expected, label="Adopting", file=sys.stderr) as bar:
+        while last is not None:
+            after = last
+            batch = _do(
+                runtime,
+                lambda session, after=after: adoption.adopt_referrals(
+                    session, after=after, now=runtime.clock()
+                ),
+            )
+            statuses += batch.statuses
+            bar.update(batch.statuses.total())
+            last = batch.last_id
+            runtime.reached("adoption.batch-committed")
+    told = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
+    click.echo(
+        f"{schemes} schemes and {statuses.total()} referrals were adopted{f': {told}' if told else ''}."
+    )
+
+
 def _import(runtime: Runtime, file: Path) -> tuple[str, str | None]:
     """Take one file in; return what became of it, and why when it was not taken."""
     from portal.orders import intake

@@ -50,9 +50,9 @@ class Visitor(FlaskClient):
         return self.post(path, data={"csrf_token": token, "login": login, "password": password}, **more)
 
 
-def settings_for(urls: Urls, **variables: str) -> Settings:
-    """Return settings for a database; `variables` are those of the environment."""
-    environ = {
+def environment_for(urls: Urls) -> dict[str, str]:
+    """Return the environment of a portal on a database, with nothing outside."""
+    return {
         "DATABASE_WRITER_URL": urls.writer,
         "DATABASE_READER_URL": urls.reader,
         "SECRET_KEY": "s" * 32,
@@ -63,7 +63,11 @@ def settings_for(urls: Urls, **variables: str) -> Settings:
         "AWS_SECRET_ACCESS_KEY": "test",
         **{f"{system}_URL": "http://127.0.0.1:9" for system in ("GIFT_CARD", "EOM", "TAX_DOCUMENTS", "POS")},
     }
-    return load_settings(environ | variables)
+
+
+def settings_for(urls: Urls, **variables: str) -> Settings:
+    """Return settings for a database; `variables` are those of the environment."""
+    return load_settings(environment_for(urls) | variables)
 
 
 def open_portal(settings: Settings) -> Flask:
