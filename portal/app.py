@@ -15,6 +15,7 @@ from portal.orders import (
     views_push,
     views_waiting,
 )
+from portal.referrals import views_link
 from portal.runtime import build_runtime
 from portal.settings import Settings
 from portal.web import bodies, csrf, errors, headers, health, htmx, login, navigation, permissions, tracing
@@ -28,6 +29,7 @@ PAGES = (
     views_documents,
     views_exceptions,
     views_waiting,
+    views_link,
 )
 
 

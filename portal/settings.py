@@ -176,6 +176,19 @@ class Settings(BaseModel):
         description="For tests: a named point at which the process kills itself.",
     )
 
+    # Of referrals: invitations
+    public_url: HttpUrl = Field(
+        default="http://127.0.0.1:8000",
+        description="Address of the portal, to which links in mails lead.",
+    )
+    sign_up_url: HttpUrl = Field(
+        default="https://www.waybill.example/sign-up",
+        description="Where a person who was invited signs up; a link's token is added to it.",
+    )
+    invitations_per_day: int = Field(
+        default=50, ge=1, le=100_000, description="Invitations that one user may send on a day (UTC)."
+    )
+
     @field_validator("lease_seconds")
     @classmethod
     def _outlasts_a_question_and_a_call(cls, lease: float, info: ValidationInfo) -> float:
