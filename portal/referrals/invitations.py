@@ -87,20 +87,64 @@ def invite(session: Session, request: Request, post: Post, *, actor: Actor, now:
         if refusal is not None:
             answers.append(Answer(address, refusal=refusal))
             continue
-        invitation = _new_invitation(request, request.scheme_id, address, post, now)
-        _send(session, invitation, actor, "invitation.created", now)
+        invitation = add_invitation(session, request, request.scheme_id, address, post, actor, now)
         known.invited.add(index)
         answers.append(Answer(address, invitation.uuid))
     return answers
+
+
+def refusal_of(session: Session, request: Request, cipher: DataCipher) -> Refusal | None:
+    """Return why the one address of a request may not be invited, or None."""
+    known = _Known.read(session, request, cipher)
+    return known.refusal(address_index(cipher, request.addresses[0]))
+
+
+def add_invitation(
+    session: Session,
+    request: Request,
+    scheme_id: int,
+    address: str,
+    post: Post,
+    actor: Actor,
+    now: datetime,
+    *,
+    predecessor_id: int | None = None,
+) -> Invitation:
+    """Add an invitation and the work of mailing it; `predecessor_id` is the one that it corrects."""
+    invitation = Invitation(
+        uuid=post.new_id(),
+        scheme_id=scheme_id,
+        referrer_user_id=request.referrer_user_id,
+        address=post.cipher.encrypt(address.encode()),
+        address_index=address_index(post.cipher, address),
+        folded_index=folded_index(post.cipher, address),
+        status=ReferralStatus.INVITED,
+        sends=0,
+        clicks=0,
+        created_at=now,
+    )
+    give_link(invitation, post)
+    session.add(invitation)
+    session.flush()
+    queue_mail(session, invitation)
+    data = {"referrer_user_id": invitation.referrer_user_id, "scheme_id": scheme_id}
+    data |= {"predecessor_id": predecessor_id} if predecessor_id else {}
+    events.record(session, NewEvent(SUBJECT, invitation.id, "invitation.created", actor, now, data))
+    return invitation
 
 
 def give_link(invitation: Invitation, post: Post) -> None:
     """Give an invitation a new link and a new mail; the link that it had leads nowhere from then on."""
     token = post.new_token()
     invitation.token, invitation.token_hash = post.cipher.encrypt(token.encode()), token_hash(token)
-    invitation.sends = (invitation.sends or 0) + 1
+    invitation.sends += 1
     invitation.mail_key = f"{invitation.uuid.replace('-', '')}-invitation-{invitation.sends}"
     invitation.mail_status, invitation.mail_reason = MailStatus.QUEUED, None
+
+
+def queue_mail(session: Session, invitation: Invitation) -> None:
+    """Let the mail of an invitation be sent."""
+    work.enqueue(session, MAIL_WORK, [(invitation.id, MAIL_LANE)], database_now(session))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,31 +176,6 @@ class _Known:
         if index in self.signed_up:
             return SIGNED_UP
         return INVITED if index in self.invited else None
-
-
-def _new_invitation(request: Request, scheme_id: int, address: str, post: Post, now: datetime) -> Invitation:
-    invitation = Invitation(
-        uuid=post.new_id(),
-        scheme_id=scheme_id,
-        referrer_user_id=request.referrer_user_id,
-        address=post.cipher.encrypt(address.encode()),
-        address_index=address_index(post.cipher, address),
-        folded_index=folded_index(post.cipher, address),
-        status=ReferralStatus.INVITED,
-        sends=0,
-        clicks=0,
-        created_at=now,
-    )
-    give_link(invitation, post)
-    return invitation
-
-
-def _send(session: Session, invitation: Invitation, actor: Actor, kind: str, now: datetime) -> None:
-    session.add(invitation)
-    session.flush()
-    work.enqueue(session, MAIL_WORK, [(invitation.id, MAIL_LANE)], database_now(session))
-    data = {"referrer_user_id": invitation.referrer_user_id, "scheme_id": invitation.scheme_id}
-    events.record(session, NewEvent(SUBJECT, invitation.id, kind, actor, now, data))
 
 
 def _lock_day(session: Session, referrer_user_id: int, now: datetime) -> None:

@@ -10,7 +10,7 @@ from portal.web.permissions import public
 blueprint = Blueprint("link", __name__)
 
 
-@blueprint.get("/r/<token>")
+@blueprint.get("/r/<path:token>")
 @public
 def follow(token: str) -> Response:
     """Lead to the sign-up page, whatever the token: an unknown one is not told from none."""
