@@ -105,6 +105,7 @@ def build_runtime(settings: Settings) -> Runtime:
         "eom": ("Enterprise order management", settings.eom_url),
         "tax-documents": ("The tax document system", settings.tax_documents_url),
         "pos": ("The point of sale", settings.pos_url),
+        "rewards": ("The reward system", settings.rewards_url),
     }
     texts = MailTexts()
     return Runtime(

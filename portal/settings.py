@@ -189,6 +189,48 @@ class Settings(BaseModel):
         default=50, ge=1, le=100_000, description="Invitations that one user may send on a day (UTC)."
     )
 
+    # Of referrals: sign-ups, verifications, fraud check, rewards
+    user_sign_ups_queue: str = Field(
+        default="user-sign-ups", description="Queue that is subscribed to the topic of sign-ups."
+    )
+    user_sign_ups_waiting_queue: str = Field(
+        default="user-sign-ups-waiting", description="Where sign-ups go that fail too often."
+    )
+    user_sign_ups_topic_arn: str | None = Field(
+        default=None, description="The only topic whose sign-ups are taken; unset: whatever the queue has."
+    )
+    user_verifications_queue: str = Field(
+        default="user-verifications", description="Queue that is subscribed to the topic of verifications."
+    )
+    user_verifications_waiting_queue: str = Field(
+        default="user-verifications-waiting", description="Where verifications go that fail too often."
+    )
+    user_verifications_topic_arn: str | None = Field(
+        default=None, description="The only topic whose verifications are taken; unset: what the queue has."
+    )
+    late_events_seconds: int = Field(
+        default=900,
+        ge=0,
+        le=604_800,
+        description="How long after its end a referral waits for messages of before, until it expires.",
+    )
+    fraud_window_seconds: int = Field(
+        default=3600, ge=60, le=604_800, description="Within how long sign-ups of one origin are counted."
+    )
+    fraud_sign_ups_of_network: int = Field(
+        default=10, ge=2, le=1000, description="Sign-ups of one address block from which on they are flagged."
+    )
+    fraud_sign_ups_of_device: int = Field(
+        default=3, ge=2, le=1000, description="Sign-ups of one device from which on they are flagged."
+    )
+    fraud_referrals_a_day: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="Recruits of one referrer a day, above which is flagged.",
+    )
+    rewards_url: HttpUrl = Field(description="Address of the reward system.")
+
     @field_validator("lease_seconds")
     @classmethod
     def _outlasts_a_question_and_a_call(cls, lease: float, info: ValidationInfo) -> float:

@@ -17,6 +17,7 @@ _SYSTEMS = {
     "EOM_URL": "eom",
     "TAX_DOCUMENTS_URL": "tax-documents",
     "POS_URL": "pos",
+    "REWARDS_URL": "rewards",
     "SES_ENDPOINT_URL": "ses",
 }
 

@@ -30,6 +30,7 @@ CATCHES_ALL: dict[str, str] = {
     "portal/web/health.py": "not ready, whatever it is that is wrong",
     "jobs/consumer.py": "the message comes back later, or goes to the waiting queue with its reason",
     "jobs/transformer.py": "the error of one document of a batch, which the consumer answers",
+    "jobs/user_messages.py": "the error of one message of a batch, which the consumer answers",
     "jobs/runner.py": "a failed attempt with its reason; or, the database being away, the lease runs out",
     "jobs/invitation_mails.py": "a line in the log, a pause, and the lease of the mail runs out",
     "jobs/waiting.py": "a line in the log, a pause, and the message comes back by itself",
