@@ -15,7 +15,7 @@ from portal.orders import (
     views_push,
     views_waiting,
 )
-from portal.referrals import views_link
+from portal.referrals import views_experiments, views_link
 from portal.runtime import build_runtime
 from portal.settings import Settings
 from portal.web import bodies, csrf, errors, headers, health, htmx, login, navigation, permissions, tracing
@@ -30,6 +30,7 @@ PAGES = (
     views_exceptions,
     views_waiting,
     views_link,
+    views_experiments,
 )
 
 

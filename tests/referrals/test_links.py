@@ -21,8 +21,8 @@ def test_a_token_is_a_parameter_and_changes_nothing_else_of_the_address(url: str
         before.path,
         before.fragment,
     )
-    blanks = {"keep_blank_values": True}
-    assert parse_qs(after.query, **blanks) == parse_qs(before.query, **blanks) | {"token": [token]}
+    asked = parse_qs(before.query, keep_blank_values=True)
+    assert parse_qs(after.query, keep_blank_values=True) == asked | {"token": [token]}
 
 
 def test_without_a_token_the_address_is_as_it_was_configured() -> None:
