@@ -94,7 +94,10 @@ def set_password(login: str, password_stdin: bool) -> None:
 
 @main.command("create-api-client")
 @click.argument("name")
-def create_api_client(name: str) -> None:
+@click.option(
+    "--may-administer", is_flag=True, help="Let it change schemes, rewards and conditions of referrals."
+)
+def create_api_client(name: str, may_administer: bool) -> None:
     """Create a client of the API, and print its key, which is shown this once."""
     from portal.access import service
     from portal.crypto import new_token, token_hash
@@ -103,7 +106,12 @@ def create_api_client(name: str) -> None:
     _do(
         runtime,
         lambda session: service.create_api_client(
-            session, name=name, key_hash=token_hash(key), actor=_operator(), now=runtime.clock()
+            session,
+            name=name,
+            key_hash=token_hash(key),
+            may_administer=may_administer,
+            actor=_operator(),
+            now=runtime.clock(),
         ),
     )
     click.echo(f"The key of {name} is below. It is not kept: write it down now.", err=True)

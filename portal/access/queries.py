@@ -47,6 +47,7 @@ class KnownClient:
 
     id: int
     name: str
+    may_administer: bool = False
 
 
 def find_session(session: Session, session_id: str, now: datetime) -> LoggedIn | None:
@@ -72,4 +73,4 @@ def find_credentials(session: Session, login: str) -> Credentials | None:
 def find_client(session: Session, key_hash: str) -> KnownClient | None:
     """Return the active client of the API that has this key, or None."""
     row = session.scalar(select(ApiClient).where(ApiClient.key_hash == key_hash, ApiClient.active))
-    return KnownClient(row.id, row.name) if row else None
+    return KnownClient(row.id, row.name, row.may_administer) if row else None

@@ -16,6 +16,7 @@ from portal.events import Actor, NewEvent
 from portal.referrals import established
 from portal.referrals.established import Difference, Weight
 from portal.referrals.models import (
+    Condition,
     PollTask,
     Referral,
     ReferralCondition,
@@ -23,6 +24,7 @@ from portal.referrals.models import (
     SchemeCondition,
 )
 from portal.referrals.periods import end_of_period, period_type
+from portal.referrals.progress import SIGN_UP, SPEND, VERIFICATION
 from portal.referrals.progress_models import ConditionEvidence, ReferralProgress
 from portal.referrals.scheme_models import ActiveScheme, ReferrerUsage, SchemeBudget, SchemeVersion
 from portal.referrals.states import ReferralStatus, Review, SchemeState
@@ -30,7 +32,7 @@ from portal.referrals.states import ReferralStatus, Review, SchemeState
 BATCH = 2_000
 SOURCE = "adopted"
 # The clock of MySQL begins there; what lies before are the zeros of a server that was not strict.
-_FIRST_TIME = "1970-01-02 00:00:00"
+_FIRST_TIME = "1970-01-01 00:00:01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,8 @@ def _of_rows(session: Session, present: set[str]) -> list[Difference]:
         told += _of_task(session.scalar(select(func.count()).select_from(PollTask)) or 0)
     if "referral_scheme" in present:
         told += _of_schemes(session)
+    if "condition_table" in present:
+        told += _of_conditions(session)
     return told
 
 
@@ -194,6 +198,19 @@ def _of_schemes(session: Session) -> list[Difference]:
             said = f"The scheme {scheme_id} has a period of type {kind!r}, which is unknown: it never ends."
             told.append(Difference(Weight.NOTE, said))
     return told
+
+
+def _of_conditions(session: Session) -> list[Difference]:
+    known = (SIGN_UP, VERIFICATION, SPEND)
+    unmet = select(Condition.name, Condition.event_type).where(Condition.event_type.not_in(known))
+    return [
+        Difference(
+            Weight.NOTE,
+            f"The condition {name} waits for {event_type!r}, which nothing tells of: only"
+            f" {', '.join(known)} are known.",
+        )
+        for name, event_type in session.execute(unmet)
+    ]
 
 
 def _count_without(session: Session, theirs: Any, ours: Any, present: set[str]) -> int:

@@ -63,3 +63,21 @@ class ReferrerUsage(Base):
     family_id: Mapped[int] = mapped_column(UnsignedId, primary_key=True, autoincrement=False)
     referrer_user_id: Mapped[int] = mapped_column(UnsignedId, primary_key=True, autoincrement=False)
     rewards: Mapped[int] = mapped_column(Integer)
+
+
+class RetiredReward(Base):
+    """A reward that no new version of a scheme may offer."""
+
+    __tablename__ = "retired_reward"
+
+    reward_id: Mapped[int] = mapped_column(UnsignedId, ForeignKey("reward.id"), primary_key=True)
+    retired_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class RetiredCondition(Base):
+    """A condition that no new version of a scheme may ask for."""
+
+    __tablename__ = "retired_condition"
+
+    condition_id: Mapped[int] = mapped_column(UnsignedId, ForeignKey("condition_table.id"), primary_key=True)
+    retired_at: Mapped[datetime] = mapped_column(UtcTime)

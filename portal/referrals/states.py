@@ -98,6 +98,13 @@ REWARD_TRANSITIONS: dict[RewardStatus, frozenset[RewardStatus]] = {
     RewardStatus.EXPIRED: frozenset(),
 }
 
+SCHEME_TRANSITIONS: dict[SchemeState, frozenset[SchemeState]] = {
+    SchemeState.DRAFT: frozenset({SchemeState.ACTIVE, SchemeState.HISTORIC, SchemeState.RETIRED}),
+    SchemeState.ACTIVE: frozenset({SchemeState.HISTORIC, SchemeState.RETIRED}),
+    SchemeState.HISTORIC: frozenset({SchemeState.ACTIVE, SchemeState.RETIRED}),
+    SchemeState.RETIRED: frozenset(),
+}
+
 # Notices come in any order, and before we have kept that a mail was sent. Who complained is sent no other.
 MAIL_TRANSITIONS: dict[MailStatus, frozenset[MailStatus]] = {
     MailStatus.QUEUED: frozenset(MailStatus) - {MailStatus.QUEUED},

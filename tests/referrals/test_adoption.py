@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,11 +19,14 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 
 from portal.db import Database
-from portal.events import Event
-from portal.referrals.models import Referral
+from portal.events import Actor, Event
+from portal.referrals import schemes
+from portal.referrals.models import Referral, ReferralScheme
 from portal.referrals.progress_models import ConditionEvidence, ReferralProgress
+from portal.referrals.queries_schemes import get_scheme
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.scheme_models import ActiveScheme, ReferrerUsage, SchemeBudget, SchemeVersion
+from portal.referrals.scheme_terms import terms_of
 from tests.referrals import established
 from tests.servers import mariadb as mariadbs
 from tests.servers.urls import Urls
@@ -127,6 +131,7 @@ def test_a_check_says_what_would_be_added_and_adds_nothing(old: Database) -> Non
     assert "adds: The trigger accept_only_one_row, which refuses a second row" in told.stdout
     assert "note: 2 schemes of the product loan are active" in told.stdout
     assert "note: The scheme 3 has a period of type 'fortnight', which is unknown" in told.stdout
+    assert "note: The condition verified waits for 'kyc', which nothing tells of" in told.stdout
     assert f"4 schemes and {REFERRALS} referrals have no rows of Waybill's yet." in told.stdout
     with old.writer_engine.begin() as connection:
         assert contents(connection) == before
@@ -300,6 +305,30 @@ def test_rows_that_a_missing_key_would_refuse_are_said(old: Database) -> None:
         told.stdout
     )
     assert "to referral_scheme is missing, and there are rows that point to nothing." in told.stdout
+
+
+def test_the_activation_of_another_scheme_leaves_the_time_of_the_old_one(old: Database) -> None:
+    assert adopt(old).returncode == 0
+    now, actor = datetime(2026, 11, 20, 12, tzinfo=UTC), Actor("person", "admin")
+    with old.writer() as session:
+        terms = terms_of(get_scheme(session, 1))
+        valid = replace(terms, conditions=terms.conditions[:1])
+        scheme_id = schemes.update_scheme(session, 1, valid, actor=actor, now=now)
+        schemes.activate_scheme(session, scheme_id, replaces=2, actor=actor, now=now)
+        schemes.retire_scheme(session, 4, actor=actor, now=now)
+    with old.reader() as session:
+        known = session.execute(
+            select(ReferralScheme.id, ReferralScheme.active, ReferralScheme.activated_at).order_by(
+                ReferralScheme.id
+            )
+        )
+        assert known.all() == [
+            (1, False, datetime(2024, 1, 1, tzinfo=UTC)),
+            (2, False, datetime(2025, 1, 1, tzinfo=UTC)),
+            (3, True, datetime(2025, 2, 1, tzinfo=UTC)),
+            (4, False, datetime(2025, 3, 1, tzinfo=UTC)),
+            (scheme_id, True, now),
+        ]
 
 
 def test_an_empty_database_and_sqlite_have_nothing_to_adopt(
