@@ -5,9 +5,7 @@ from typing import Any
 
 from portal.clients.aws import make_client
 from portal.settings import Settings
-
-# The topics of the user and the verification service.
-SIGN_UPS_TOPIC, VERIFICATIONS_TOPIC = "user-sign-ups", "user-verifications"
+from sandbox.users import SIGN_UPS_TOPIC, VERIFICATIONS_TOPIC
 
 
 def provision(settings: Settings) -> None:
