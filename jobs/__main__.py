@@ -21,6 +21,8 @@ NAMES = (
     "invitation-mails",
     "sign-ups",
     "verifications",
+    "rewards",
+    "expiry",
 )
 
 

@@ -33,6 +33,8 @@ CATCHES_ALL: dict[str, str] = {
     "jobs/user_messages.py": "the error of one message of a batch, which the consumer answers",
     "jobs/runner.py": "a failed attempt with its reason; or, the database being away, the lease runs out",
     "jobs/invitation_mails.py": "a line in the log, a pause, and the lease of the mail runs out",
+    "jobs/rewards.py": "a line in the log, and the lease of the rewards runs out",
+    "jobs/expiry.py": "a line in the log, a pause, and another look",
     "jobs/waiting.py": "a line in the log, a pause, and the message comes back by itself",
     "jobs/job.py": "a line in the log, and the next heartbeat",
     "jobs/supervisor.py": "a line in the log, and the job is started again",
