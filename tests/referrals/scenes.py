@@ -44,7 +44,10 @@ def scheme(
 ) -> int:
     """Make a scheme with these conditions (by default all) and rewards (referrer's, recruit's)."""
     number = len(session.scalars(select(ReferralScheme.id)).all()) + 1
-    both = [Reward(name=f"{side} {number}", amount=Decimal(amount)) for side, amount in zip("ab", rewards)]
+    both = [
+        Reward(name=f"{side} {number}", amount=Decimal(amount))
+        for side, amount in zip("ab", rewards, strict=True)
+    ]
     session.add_all(both)
     session.flush()
     made = ReferralScheme(
