@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import sys
 from collections import Counter
@@ -18,6 +19,8 @@ from portal.events import Actor
 from portal.settings import BadSettings, Settings, load_settings
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from portal.runtime import Runtime
 
 T = TypeVar("T")
@@ -139,6 +142,52 @@ def verify_audit() -> None:
     if broken is not None:
         raise click.ClickException(f"The audit trail is broken at entry {broken}.")
     click.echo("The audit trail is whole.")
+
+
+_address = click.option("--address", help="A mail address of the person.")
+_user_id = click.option("--user-id", type=click.IntRange(min=1), help="The person's user id.")
+
+
+@main.command("export-person")
+@_address
+@_user_id
+def export_person(address: str | None, user_id: int | None) -> None:
+    """Print as JSON all that referrals hold on a person."""
+    from portal.referrals import privacy
+
+    _require_one(address, user_id)
+    runtime = _runtime()
+
+    def export(session: Session) -> dict[str, object]:
+        person = privacy.find_person(session, runtime.cipher, address=address, user_id=user_id)
+        return privacy.export_person(
+            session, person, cipher=runtime.cipher, actor=_operator(), now=runtime.clock()
+        )
+
+    click.echo(json.dumps(_do(runtime, export), indent=2, ensure_ascii=False))
+
+
+@main.command("erase-person")
+@_address
+@_user_id
+def erase_person(address: str | None, user_id: int | None) -> None:
+    """Erase addresses and links of a person from referrals; docs/privacy.md says what stays, and why."""
+    from portal.referrals import privacy
+
+    _require_one(address, user_id)
+    runtime = _runtime()
+
+    def erase(session: Session) -> int:
+        person = privacy.find_person(session, runtime.cipher, address=address, user_id=user_id)
+        return privacy.erase_person(session, person, actor=_operator(), now=runtime.clock())
+
+    erased = _do(runtime, erase)
+    click.echo(f"Addresses and links of {erased} invitations were erased. Orders are not part of this.")
+
+
+def _require_one(address: str | None, user_id: int | None) -> None:
+    if (address is None) == (user_id is None):
+        raise click.UsageError("Give either --address or --user-id.")
 
 
 @main.command("import-orders")

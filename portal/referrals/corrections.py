@@ -22,11 +22,15 @@ from portal.referrals.invitations import (
     queue_mail,
     refusal_of,
 )
-from portal.referrals.states import MAIL_TRANSITIONS, REFERRAL_TRANSITIONS, MailStatus, ReferralStatus
+from portal.referrals.states import (
+    MAIL_TRANSITIONS,
+    REFERRAL_TRANSITIONS,
+    WAITS_FOR_SIGN_UP,
+    MailStatus,
+    ReferralStatus,
+)
 from portal.transitions import origins
 from portal.work import Work
-
-_WAITS_FOR_SIGN_UP = (ReferralStatus.INVITED, ReferralStatus.CLICKED)
 
 
 def send_again(
@@ -50,7 +54,7 @@ def send_again(
 def _require_open(session: Session, invitation: Invitation) -> None:
     if invitation.address is None:
         raise Conflict("The person who was invited was erased.", code="erased")
-    if invitation.status not in _WAITS_FOR_SIGN_UP:
+    if invitation.status not in WAITS_FOR_SIGN_UP:
         raise Conflict(f"The invitation is {invitation.status}.", code="invitation-closed")
     waiting = select(Work.id).where(Work.kind == MAIL_WORK, Work.reference == invitation.id)
     if session.scalar(waiting) is not None:

@@ -15,6 +15,10 @@ class ReferralStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+# Where an invitation can still be answered.
+WAITS_FOR_SIGN_UP = (ReferralStatus.INVITED, ReferralStatus.CLICKED)
+
+
 class Review(StrEnum):
     PENDING = "pending"
     FLAGGED = "flagged"

@@ -104,7 +104,7 @@ def sample_ratio_p_value(offered: int, withheld: int, share: float) -> float:
     total = offered + withheld
     expected = total * share, total * (1 - share)
     if not total or share in (0.0, 1.0):
-        return 1.0 if (offered, withheld) == expected else 0.0
+        return 1.0 if offered == expected[0] else 0.0
     chi_square = sum((seen - due) ** 2 / due for seen, due in zip((offered, withheld), expected, strict=True))
     return math.erfc(math.sqrt(chi_square / 2))
 
