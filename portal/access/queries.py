@@ -74,3 +74,8 @@ def find_client(session: Session, key_hash: str) -> KnownClient | None:
     """Return the active client of the API that has this key, or None."""
     row = session.scalar(select(ApiClient).where(ApiClient.key_hash == key_hash, ApiClient.active))
     return KnownClient(row.id, row.name, row.may_administer) if row else None
+
+
+def client_id_of(session: Session, name: str) -> int:
+    """Return the id of the client of the API with this name, which one has."""
+    return session.scalars(select(ApiClient.id).where(ApiClient.name == name)).one()
