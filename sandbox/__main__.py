@@ -181,6 +181,21 @@ def verify(user_id: int, url: str | None) -> None:
         raise click.ClickException(str(error)) from error
 
 
+@user.command()
+@click.argument("user_id", type=click.IntRange(1))
+@click.argument("amount")
+@click.option("--currency", default="USD", show_default=True)
+@_url
+def spend(user_id: int, amount: str, currency: str, url: str | None) -> None:
+    """Set what the user with USER_ID has spent in all to AMOUNT."""
+    from sandbox.client import SandboxSaysNo
+
+    try:
+        _client(url).spend(user_id, amount, currency)
+    except SandboxSaysNo as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.command()
 @click.option(
     "--home", default=Path("var"), show_default=True, type=click.Path(path_type=Path, file_okay=False)

@@ -61,6 +61,10 @@ class SandboxClient:
         """Verify the identity of a user, now or `at` a time."""
         self._call("POST", "/users/verifications", {"user_id": user_id, **more})
 
+    def spend(self, user_id: int, amount: str, currency: str = "USD") -> None:
+        """Set what a user has spent in all."""
+        self._call("POST", "/users/spends", {"user_id": user_id, "amount": amount, "currency": currency})
+
     def _call(self, method: str, path: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
             answer = self._http.request(method, self.url + path, json=document)

@@ -10,13 +10,14 @@ import errno
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox import faults, mail, users
+from sandbox import faults, mail, spends, users
 from sandbox.answers import (
     MAX_BODY,
     Answer,
@@ -56,6 +57,7 @@ class Front:
         emulator_url: str,
         pages: WSGIApplication,
         publish: users.Publish,
+        spends: spends.Spends,
         clock: Callable[[], datetime],
         pause: Callable[[float], None],
     ) -> None:
@@ -65,6 +67,7 @@ class Front:
         self._emulator_url = emulator_url.rstrip("/")
         self._pages = pages
         self._publish = publish
+        self._spends = spends
         self._clock = clock
         self._pause = pause
         self.in_flight = 0
@@ -100,6 +103,11 @@ class Front:
                 )
             if path in users.CALLS:
                 return self._under_faults("users", lambda: self._tell_of_user(path, environ), effect=True)
+            if path == spends.ASK:
+                amounts = partial(self._spends.amounts, _body(environ))
+                return self._under_faults("spend", lambda: Answer(200, amounts()), effect=False)
+            if path == spends.SET:
+                return Answer(201, self._spends.set_amount(_body(environ), self._now()))
         if path == "/ses" or path.startswith("/ses/"):
             return self._relay(environ, path.removeprefix("/ses") or "/")
         if method == "GET" and (question := _QUESTION.fullmatch(path)):

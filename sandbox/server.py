@@ -21,6 +21,7 @@ from sandbox.faults import FaultBoard
 from sandbox.front import Front
 from sandbox.ledger import Ledger
 from sandbox.pages import create_pages
+from sandbox.spends import Spends
 from sandbox.users import Publish
 
 HOST = "127.0.0.1"
@@ -75,6 +76,7 @@ def serve(port: int, state: Path, emulator_url: str, publish: Publish, clock: Ca
             emulator_url=emulator_url,
             pages=create_pages(ledger, board),
             publish=publish,
+            spends=Spends(ledger),
             clock=clock,
             pause=gevent.sleep,
         )
