@@ -5,7 +5,6 @@ found no room, or was denied, waits without.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -116,7 +115,7 @@ def earn(session: Session, grant: RewardGrant, recorder: Recorder) -> None:
         return
     budget.move(session, grant.family_id, grant.amount, "reserved", "committed")
     work.enqueue(session, WORK_KIND, [(grant.id, LANE)], database_now(session))
-    events.record(session, recorder.event(grant.referral_id, "reward.earned", **_told(grant)))
+    events.record(session, recorder.event(grant.referral_id, "reward.earned", **told(grant)))
 
 
 def hold(session: Session, grant: RewardGrant, why: Hold, recorder: Recorder) -> None:
@@ -125,15 +124,34 @@ def hold(session: Session, grant: RewardGrant, why: Hold, recorder: Recorder) ->
         return
     grant.code, grant.reason = why, REASONS[why]
     session.flush()
-    data = _told(grant) | {"code": grant.code, "reason": grant.reason}
+    data = told(grant) | {"code": grant.code, "reason": grant.reason}
     events.record(session, recorder.event(grant.referral_id, "reward.pending", **data))
 
 
+def set_aside_as(grant: RewardGrant) -> budget.Part | None:
+    """Tell in which part of the budget the amount of a reward that is not delivered yet is set aside."""
+    if grant.status in (RewardStatus.EARNED, RewardStatus.FAILED):
+        return "committed"
+    is_held = grant.status == RewardStatus.PENDING and grant.code == Hold.IN_REVIEW
+    return "reserved" if is_held else None
+
+
 def release(session: Session, grant: RewardGrant) -> None:
-    """Give back what was set aside for a reward in the budget, and in the referrer's limit."""
-    part: budget.Part = "reserved" if grant.status == RewardStatus.PENDING else "committed"
-    budget.release(session, grant.family_id, grant.amount, part)
-    _give_reward_back(session, grant)
+    """Give back what is set aside for a reward in the budget, and in the referrer's limit."""
+    _give_back(session, grant, set_aside_as(grant))
+
+
+def cancel(session: Session, grant: RewardGrant, code: str, reason: str, recorder: Recorder) -> bool:
+    """Cancel a reward that will not be delivered; return whether its status allowed it."""
+    part = set_aside_as(grant)
+    if not _set_status(
+        session, grant, RewardStatus.CANCELLED, code=code, reason=reason, ended_at=recorder.now
+    ):
+        return False
+    _give_back(session, grant, part)
+    data = told(grant) | {"code": code, "reason": reason}
+    events.record(session, recorder.event(grant.referral_id, "reward.cancelled", **data))
+    return True
 
 
 def grants_of(session: Session, referral_id: int) -> list[RewardGrant]:
@@ -146,6 +164,12 @@ def _is_within_limit(session: Session, grant: RewardGrant, terms: Terms) -> bool
     return budget.take_reward(session, grant.family_id, grant.user_id, terms.scheme.limit_rewards)
 
 
+def _give_back(session: Session, grant: RewardGrant, part: budget.Part | None) -> None:
+    if part is not None:
+        budget.release(session, grant.family_id, grant.amount, part)
+        _give_reward_back(session, grant)
+
+
 def _give_reward_back(session: Session, grant: RewardGrant) -> None:
     if grant.side == REFERRER:
         budget.give_reward_back(session, grant.family_id, grant.user_id)
@@ -155,16 +179,17 @@ def _cost(grants: Sequence[RewardGrant]) -> Decimal:
     return sum((grant.amount for grant in grants), Decimal(0))
 
 
-def _set_status(session: Session, grant: RewardGrant, status: RewardStatus, **times: datetime) -> bool:
+def _set_status(session: Session, grant: RewardGrant, status: RewardStatus, **more: object) -> bool:
     changed = session.execute(
         update(RewardGrant)
         .where(RewardGrant.id == grant.id, RewardGrant.status.in_(origins(REWARD_TRANSITIONS, status)))
-        .values(status=status, code=None, reason=None, **times)
+        .values({"status": status, "code": None, "reason": None} | more)
     )
     return isinstance(changed, CursorResult) and changed.rowcount == 1
 
 
-def _told(grant: RewardGrant) -> dict[str, object]:
+def told(grant: RewardGrant) -> dict[str, object]:
+    """Return what events tell of a reward."""
     return {
         "grant_id": grant.id,
         "side": grant.side,

@@ -36,9 +36,11 @@ def _mail_address(value: str) -> str:
 
 def _network_address(value: str) -> str:
     try:
-        ipaddress.ip_address(value)
+        address = ipaddress.ip_address(value)
     except ValueError:
-        raise PydanticCustomError("network_address", "must be an IPv4 or IPv6 address") from None
+        address = None
+    if address is None or getattr(address, "scope_id", None) is not None:
+        raise PydanticCustomError("network_address", "must be an IPv4 or IPv6 address")
     return value
 
 
