@@ -26,6 +26,11 @@ class LoggedIn:
         return True
 
     @property
+    def is_administrator(self) -> bool:
+        """Tell whether this person may do what administrators do."""
+        return self.role == Role.ADMIN
+
+    @property
     def is_support(self) -> bool:
         """Tell whether this person may do what support staff does."""
         return self.role in (Role.SUPPORT, Role.ADMIN)

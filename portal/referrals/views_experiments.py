@@ -11,7 +11,6 @@ from werkzeug.wrappers import Response as AnyResponse
 from wtforms import DateField, DecimalField, SelectField, StringField
 from wtforms.validators import InputRequired, Length
 
-from portal.access.models import Role
 from portal.errors import InvalidInput, WaybillError
 from portal.referrals.experiments import LONGEST_NAME, Plan, start_experiment, stop_experiment
 from portal.referrals.queries_experiments import (
@@ -22,7 +21,7 @@ from portal.referrals.queries_experiments import (
     read_results,
 )
 from portal.web.context import actor, current_person, reading, runtime, writing
-from portal.web.permissions import allow
+from portal.web.permissions import administrator, executive
 
 blueprint = Blueprint("experiments", __name__)
 
@@ -46,21 +45,21 @@ class StartForm(FlaskForm):
 
 
 @blueprint.get("/experiments")
-@allow(Role.EXECUTIVE, Role.ADMIN)
+@executive
 def show() -> AnyResponse:
     with reading() as session:
         return _page(session, None, _form(session))
 
 
 @blueprint.get("/experiments/<int:experiment_id>")
-@allow(Role.EXECUTIVE, Role.ADMIN)
+@executive
 def show_one(experiment_id: int) -> AnyResponse:
     with reading() as session:
         return _page(session, experiment_id, _form(session))
 
 
 @blueprint.post("/experiments")
-@allow(Role.ADMIN)
+@administrator
 def start() -> AnyResponse:
     with reading() as session:
         form = _form(session)
@@ -77,7 +76,7 @@ def start() -> AnyResponse:
 
 
 @blueprint.post("/experiments/<int:experiment_id>/stop")
-@allow(Role.ADMIN)
+@administrator
 def stop(experiment_id: int) -> AnyResponse:
     with writing() as session:
         stop_experiment(session, experiment_id, actor=actor(), now=runtime().clock())
@@ -116,7 +115,7 @@ def _page(session: Session, experiment_id: int | None, form: StartForm, status: 
         results=read_results(session, chosen, now) if chosen else None,
         Verdict=Verdict,
         form=form,
-        may_manage=current_person().role == Role.ADMIN,
+        may_manage=current_person().is_administrator,
         as_of=now,
     )
     return make_response(page, status)
