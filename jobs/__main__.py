@@ -23,6 +23,7 @@ NAMES = (
     "verifications",
     "rewards",
     "expiry",
+    "spend-poller",
 )
 
 

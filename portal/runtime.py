@@ -106,6 +106,7 @@ def build_runtime(settings: Settings) -> Runtime:
         "tax-documents": ("The tax document system", settings.tax_documents_url),
         "pos": ("The point of sale", settings.pos_url),
         "rewards": ("The reward system", settings.rewards_url),
+        "spend": ("The spend service", settings.spend_url),
     }
     texts = MailTexts()
     return Runtime(

@@ -231,6 +231,18 @@ class Settings(BaseModel):
     )
     rewards_url: HttpUrl = Field(description="Address of the reward system.")
 
+    # Of referrals: spend polls
+    spend_url: HttpUrl = Field(description="Address of the service that knows what users spent.")
+    spend_poll_seconds: float = Field(
+        default=120, gt=0, le=86_400, description="From the start of one poll of spends to that of the next."
+    )
+    spend_batch_users: int = Field(
+        default=500, ge=1, le=5_000, description="Users whose spends are asked for by one call."
+    )
+    spend_users_per_second: int = Field(
+        default=20_000, ge=1, description="Users whose spends are asked for in a second, at most."
+    )
+
     @field_validator("lease_seconds")
     @classmethod
     def _outlasts_a_question_and_a_call(cls, lease: float, info: ValidationInfo) -> float:

@@ -18,6 +18,7 @@ _SYSTEMS = {
     "TAX_DOCUMENTS_URL": "tax-documents",
     "POS_URL": "pos",
     "REWARDS_URL": "rewards",
+    "SPEND_URL": "spend",
     "SES_ENDPOINT_URL": "ses",
 }
 

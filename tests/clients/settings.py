@@ -6,7 +6,7 @@ import base64
 
 from portal.settings import Settings, load_settings
 
-SYSTEMS = ("GIFT_CARD", "EOM", "TAX_DOCUMENTS", "POS", "REWARDS")
+SYSTEMS = ("GIFT_CARD", "EOM", "TAX_DOCUMENTS", "POS", "REWARDS", "SPEND")
 
 
 def settings_for(aws_endpoint: str, account: str, **more: str) -> Settings:
