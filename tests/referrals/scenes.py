@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -100,16 +101,16 @@ class Scene:
     cipher: DataCipher
     now: datetime = NOW
     rules: FraudRules = RULES
-    _ids: count[int] = field(default_factory=lambda: count(1))
+    new_id: Callable[[], str] = field(default_factory=lambda: partial(_numbered, count(1)))
 
     @property
     def recorder(self) -> Recorder:
-        return Recorder(LISTENER, self.now, self._new_id, self.rules)
+        return Recorder(LISTENER, self.now, self.new_id, self.rules)
 
     def invite(self, address: str, referrer: int = REFERRER, scheme_id: int | None = None) -> str:
         """Let a referrer invite an address; return the token of its link."""
         token = new_link_token()
-        post = Post(self.cipher, 1000, self._new_id, lambda: token)
+        post = Post(self.cipher, 1000, self.new_id, lambda: token)
         request = Request(referrer, [address], scheme_id or self.scheme_id)
         with self.database.writer() as session:
             (answer,) = invite(session, request, post, actor=Actor("client", "shop"), now=self.now)
@@ -195,8 +196,9 @@ class Scene:
         (row,) = self.all(model, *conditions)
         return row
 
-    def _new_id(self) -> str:
-        return f"{next(self._ids):036d}"
+
+def _numbered(ids: count[int]) -> str:
+    return f"{next(ids):036d}"
 
 
 def kinds(events: Sequence[Event]) -> list[str]:
