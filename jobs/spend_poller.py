@@ -258,7 +258,7 @@ def _require_lease(session: Session, claimed: Claimed) -> None:
 def _read_failed(session: Session, failed_id: int) -> tuple[int, Batch]:
     failed, condition_id = session.get(FailedBatch, failed_id), spend_condition(session)
     if failed is None or condition_id is None:
-        return 0, Batch([], database_now(session))
+        return 0, Batch([], database_now(session), None)
     batch = spend_batches.read_range(session, condition_id, failed.first_referral_id, failed.last_referral_id)
     return failed.poll_run_id, batch
 

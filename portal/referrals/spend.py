@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Select, and_, delete, insert, literal, select, union_all
+from sqlalchemy import Select, and_, delete, insert, select, union_all
 from sqlalchemy.orm import Session
 
 from portal import events
@@ -18,6 +18,10 @@ from portal.referrals.models import Condition, ReferralCondition, SchemeConditio
 from portal.referrals.progress import OPEN, SPEND, Evidence, meet_condition
 from portal.referrals.progress_models import ReferralProgress, SpendSeen
 from portal.referrals.recorder import Recorder
+
+_BY_STATUS = "FORCE INDEX (ix_referral_progress_status_referral_id)"
+# By the condition it would look at all who ever met it.
+_BY_KEY = "FORCE INDEX (PRIMARY)"
 
 Verdict = Literal["met", "below", "other-currency", "no-threshold"]
 
@@ -39,19 +43,16 @@ class OpenReferral(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Open referrals in the order of their ids, as they were at `at`."""
+    """Open referrals in the order of their ids, as they were at `at`; without `last_id` none were left."""
 
     referrals: Sequence[OpenReferral]
     at: datetime
+    last_id: int | None
 
     @property
     def user_ids(self) -> list[int]:
         """Give each user once: one may be referred in several schemes."""
         return list(dict.fromkeys(one.user_id for one in self.referrals))
-
-    @property
-    def last_id(self) -> int:
-        return self.referrals[-1].referral_id
 
 
 Met = tuple[OpenReferral, Evidence]
@@ -82,49 +83,59 @@ def read_open(
     before: int | None = None,
     limit: int,
 ) -> Batch:
-    """Read the next `limit` open referrals that lack their spend, with ids between `after` and `before`."""
+    """Read the next `limit` open referrals with ids between `after` and `before`, but not all of them.
+
+    Those that met the condition already, have expired, or came by a scheme without it are left out; the
+    batch knows the last id that was looked at, beyond which the next one begins.
+    """
     progress = ReferralProgress
-    # One walk through the index for each status: together they would have to be sorted.
-    walks = [_walk(status, condition_id, now, after, before, limit) for status in OPEN]
-    found = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
+    # Of each status a walk through the index, and only then what else is known of those few: a single
+    # SELECT with EXISTS makes MariaDB read and sort all open referrals for every batch.
+    walks = [select(_walk(status, after, before, limit).subquery()) for status in OPEN]
+    found = union_all(*walks).subquery()
     chosen = select(found.c.referral_id).order_by(found.c.referral_id).limit(limit).subquery()
+    is_asked = and_(
+        SchemeCondition.condition_id.is_not(None),
+        ReferralCondition.condition_id.is_(None),
+        progress.expires_at.is_(None) | (progress.expires_at > now),
+    )
     rows = session.execute(
         select(
-            progress.referral_id, progress.user_id, SchemeCondition.data, SpendSeen.amount, SpendSeen.currency
+            progress.referral_id,
+            progress.user_id,
+            SchemeCondition.data,
+            SpendSeen.amount,
+            SpendSeen.currency,
+            is_asked,
         )
-        .join(chosen, chosen.c.referral_id == progress.referral_id)
-        .join(
+        .with_hint(ReferralCondition, _BY_KEY, "mysql")
+        .select_from(chosen)
+        .join(progress, progress.referral_id == chosen.c.referral_id)
+        .outerjoin(
             SchemeCondition,
             and_(
                 SchemeCondition.referral_scheme_id == progress.scheme_id,
                 SchemeCondition.condition_id == condition_id,
             ),
         )
+        .outerjoin(
+            ReferralCondition,
+            and_(
+                ReferralCondition.referral_id == progress.referral_id,
+                ReferralCondition.condition_id == condition_id,
+            ),
+        )
         .outerjoin(SpendSeen, SpendSeen.referral_id == progress.referral_id)
-        .order_by(progress.referral_id)
-    )
-    return Batch([OpenReferral._make(row) for row in rows], now)
+        .order_by(chosen.c.referral_id)
+    ).all()
+    last_id = rows[-1].referral_id if rows else None
+    return Batch([OpenReferral._make(row[:-1]) for row in rows if row[-1]], now, last_id)
 
 
-def _walk(
-    status: str, condition_id: int, now: datetime, after: int, before: int | None, limit: int
-) -> Select[int]:
+def _walk(status: str, after: int, before: int | None, limit: int) -> Select[int]:
     progress = ReferralProgress
-    asked = select(literal(1)).where(
-        SchemeCondition.referral_scheme_id == progress.scheme_id,
-        SchemeCondition.condition_id == condition_id,
-    )
-    met = select(literal(1)).where(
-        ReferralCondition.referral_id == progress.referral_id,
-        ReferralCondition.condition_id == condition_id,
-    )
-    walk = select(progress.referral_id).where(
-        progress.status == status,
-        progress.referral_id > after,
-        progress.expires_at.is_(None) | (progress.expires_at > now),
-        asked.exists(),
-        ~met.exists(),
-    )
+    walk = select(progress.referral_id).with_hint(progress, _BY_STATUS, "mysql")
+    walk = walk.where(progress.status == status, progress.referral_id > after)
     if before is not None:
         walk = walk.where(progress.referral_id < before)
     return walk.order_by(progress.referral_id).limit(limit)

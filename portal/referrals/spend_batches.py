@@ -61,9 +61,11 @@ class Walk:
             batch = read_open(
                 session, self._condition_id, now=now, after=self._after, before=before, limit=self._size
             )
-            if batch.referrals:
+            if batch.last_id is not None:
                 self._after = batch.last_id
-                return Found(batch, None)
+                if batch.referrals:
+                    return Found(batch, None)
+                continue
             if not self._failed:
                 return None
             failed = self._failed.pop()
@@ -102,7 +104,7 @@ def keep_failure(
     failed = FailedBatch(
         poll_run_id=poll_run_id,
         first_referral_id=batch.referrals[0].referral_id,
-        last_referral_id=batch.last_id,
+        last_referral_id=batch.referrals[-1].referral_id,
         attempts=1,
         code=error.code,
         reason=error.reason,
