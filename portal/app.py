@@ -15,11 +15,13 @@ from portal.orders import (
     views_push,
     views_waiting,
 )
-from portal.referrals import views_experiments, views_link
-from portal.runtime import build_runtime
+from portal.referrals import views_experiments, views_link, views_rpc
+from portal.referrals.rpc import build_methods
+from portal.runtime import Runtime, build_runtime
 from portal.settings import Settings
 from portal.web import bodies, csrf, errors, headers, health, htmx, login, navigation, permissions, tracing
 from portal.web.converters import NumberConverter, TextConverter
+from portal.web.rpc import RpcEndpoint
 
 PAGES = (
     views_overview,
@@ -31,6 +33,7 @@ PAGES = (
     views_waiting,
     views_link,
     views_experiments,
+    views_rpc,
 )
 
 
@@ -48,6 +51,9 @@ def create_app(settings: Settings, passwords: Passwords | None = None) -> Flask:
     app.url_map.converters |= {"number": NumberConverter, "text": TextConverter}
     # An order number may hold two slashes in a row.
     app.url_map.merge_slashes = False
+    runtime: Runtime = app.extensions["waybill"]
+    app.extensions["rpc"] = build_methods(runtime)
+    app.wsgi_app = RpcEndpoint(app.wsgi_app, runtime, app.extensions["rpc"])  # type: ignore[method-assign]
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies

@@ -250,14 +250,17 @@ def _insert(
             created_at=now,
         )
     )
-    for ordinal, ask in enumerate(terms.conditions, start=1):
-        data = json.dumps(dict(ask.data), sort_keys=True, ensure_ascii=False, allow_nan=False)
-        link = SchemeCondition(
-            referral_scheme_id=scheme.id, condition_id=ask.condition_id, ordinal=ordinal, data=data
-        )
-        session.add(link)
+    session.add_all(_links(scheme.id, terms))
     session.flush()
     return scheme.id
+
+
+def _links(scheme_id: int, terms: SchemeTerms) -> Iterator[SchemeCondition]:
+    for ordinal, ask in enumerate(terms.conditions, start=1):
+        data = json.dumps(dict(ask.data), sort_keys=True, ensure_ascii=False, allow_nan=False)
+        yield SchemeCondition(
+            referral_scheme_id=scheme_id, condition_id=ask.condition_id, ordinal=ordinal, data=data
+        )
 
 
 def _take_place(session: Session, scheme: Scheme, replaces: int | None) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -15,9 +14,8 @@ from sqlalchemy.orm import Session
 
 from portal.db import Database
 from portal.errors import Conflict, InvalidInput, NotFound, WaybillError
-from portal.events import Actor, Event, timeline
+from portal.events import Event, timeline
 from portal.referrals import catalogue, schemes
-from portal.referrals.catalogue import NewCondition, NewReward
 from portal.referrals.models import ReferralScheme, SchemeCondition
 from portal.referrals.queries_schemes import (
     AskedCondition,
@@ -30,46 +28,12 @@ from portal.referrals.queries_schemes import (
 from portal.referrals.scheme_models import ActiveScheme, SchemeBudget, SchemeVersion
 from portal.referrals.scheme_terms import Ask, SchemeTerms, terms_of
 from portal.referrals.states import SchemeState
-
-NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
-ADMIN = Actor("client", "admin")
-SPEND_DATA = {"threshold": "100.00", "currency": "USD"}
+from tests.referrals.scheme_scene import ADMIN, NOW, SPEND_DATA, activate, create, usable_terms
 
 
 @pytest.fixture
 def terms(database: Database) -> SchemeTerms:
-    """Give terms that can be used: two rewards, three conditions."""
-    with database.writer() as session:
-        rewards = [
-            catalogue.create_reward(session, NewReward(name, None, Decimal(amount)), actor=ADMIN, now=NOW)
-            for name, amount in (("ten", "10.00"), ("five", "5.00"))
-        ]
-        conditions = [
-            catalogue.create_condition(session, NewCondition(name, None, name), actor=ADMIN, now=NOW)
-            for name in ("sign-up", "verification", "spend")
-        ]
-    asks = tuple(Ask(one, {}) for one in conditions[:2])
-    return SchemeTerms(
-        name="Autumn",
-        product="card",
-        currency="USD",
-        expiry_period_type="day",
-        expiry_period_length=30,
-        limit_rewards=5,
-        recruit_reward_id=rewards[1],
-        referrer_reward_id=rewards[0],
-        conditions=(*asks, Ask(conditions[2], SPEND_DATA)),
-    )
-
-
-def create(database: Database, terms: SchemeTerms, budget: Decimal | None = None) -> int:
-    with database.writer() as session:
-        return schemes.create_scheme(session, terms, budget=budget, actor=ADMIN, now=NOW)
-
-
-def activate(database: Database, scheme_id: int, replaces: int | None, now: datetime = NOW) -> None:
-    with database.writer() as session:
-        schemes.activate_scheme(session, scheme_id, replaces=replaces, actor=ADMIN, now=now)
+    return usable_terms(database)
 
 
 def kinds(session: Session, scheme_id: int) -> list[str]:
@@ -91,57 +55,6 @@ def test_a_scheme_begins_as_a_draft_with_its_terms_in_order(database: Database, 
         assert (scheme.recruit_reward.amount, scheme.referrer_reward.amount) == (Decimal(5), Decimal(10))
         assert kinds(session, scheme_id) == ["scheme.created"]
         assert session.scalar(select(ReferralScheme.active)) is False
-
-
-WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"name": " "}, "name"),
-    ({"name": "x" * 101}, "name"),
-    ({"product": "a\nb"}, "product"),
-    ({"product": "x" * 21}, "product"),
-    ({"currency": "usd"}, "currency"),
-    ({"currency": "USDT"}, "currency"),
-    ({"expiry_period_type": "fortnight"}, "expiry_period_type"),
-    ({"expiry_period_length": 0}, "expiry_period_length"),
-    ({"limit_rewards": -1}, "limit_rewards"),
-    ({"recruit_reward_id": 99}, "recruit_reward_id"),
-    ({"referrer_reward_id": 99}, "referrer_reward_id"),
-    ({"conditions": (Ask(99, {}),)}, "conditions[0].condition_id"),
-    ({"conditions": (Ask(1, {}), Ask(1, {}))}, "conditions[1].condition_id"),
-    ({"conditions": (Ask(1, {"x": "y" * 20_000}),)}, "conditions[0].data"),
-    ({"conditions": (Ask(3, {"currency": "USD"}),)}, "conditions[0].data.threshold"),
-    ({"conditions": (Ask(3, SPEND_DATA | {"threshold": 100}),)}, "conditions[0].data.threshold"),
-    ({"conditions": (Ask(3, SPEND_DATA | {"threshold": "NaN"}),)}, "conditions[0].data.threshold"),
-    ({"conditions": (Ask(3, SPEND_DATA | {"threshold": "0"}),)}, "conditions[0].data.threshold"),
-    ({"conditions": (Ask(3, SPEND_DATA | {"threshold": "1.001"}),)}, "conditions[0].data.threshold"),
-    ({"conditions": (Ask(3, SPEND_DATA | {"threshold": "1e400"}),)}, "conditions[0].data.threshold"),
-    ({"conditions": (Ask(3, SPEND_DATA | {"currency": None}),)}, "conditions[0].data.currency"),
-    ({"conditions": tuple(Ask(1, {}) for _ in range(51))}, "conditions"),
-]
-
-
-@pytest.mark.parametrize(("wrong", "field"), WRONG, ids=lambda value: str(value)[:40])
-def test_terms_that_cannot_be_are_refused_by_the_name_of_their_field(
-    database: Database, terms: SchemeTerms, wrong: dict[str, Any], field: str
-) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        create(database, replace(terms, **wrong))
-    assert [error.field for error in refused.value.errors] == [field]
-
-
-def test_all_that_is_wrong_is_said_at_once(database: Database, terms: SchemeTerms) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        create(
-            database,
-            replace(terms, name="", limit_rewards=-1, recruit_reward_id=99, conditions=(Ask(9, {}),)),
-        )
-    fields = [error.field for error in refused.value.errors]
-    assert fields == ["name", "limit_rewards", "recruit_reward_id", "conditions[0].condition_id"]
-
-
-def test_a_budget_has_two_decimals(database: Database, terms: SchemeTerms) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        create(database, terms, Decimal("0.001"))
-    assert refused.value.field == "budget"
 
 
 def test_a_change_is_a_new_version_and_the_earlier_row_stays(database: Database, terms: SchemeTerms) -> None:

@@ -149,7 +149,9 @@ def create_progress() -> None:
         sa.UniqueConstraint("family_id", "user_id", name="uq_referral_progress_family_id_user_id"),
         **TABLE,
     )
-    op.create_index("ix_referral_progress_referrer", "referral_progress", ["referrer_user_id", "referral_id"])
+    op.create_index(
+        "ix_referral_progress_referrer", "referral_progress", ["referrer_user_id", "referral_id", "status"]
+    )
     op.create_index("ix_referral_progress_review", "referral_progress", ["review", "referral_id"])
     op.create_index("ix_referral_progress_status_expires_at", "referral_progress", ["status", "expires_at"])
     op.create_index("ix_referral_progress_status_referral_id", "referral_progress", ["status", "referral_id"])
