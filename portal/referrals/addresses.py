@@ -49,6 +49,12 @@ def fold(address: str) -> str:
     return f"{mailbox or local}{at}{domain}"
 
 
+def mask(address: str) -> str:
+    """Return an address for those who need not know whose it is: the first letter and the domain."""
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}…{at}{domain}"
+
+
 def address_index(cipher: DataCipher, address: str) -> str:
     """Return the keyed hash by which an address is looked up."""
     return cipher.blind_index(normalise(address))

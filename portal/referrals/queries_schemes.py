@@ -12,6 +12,7 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session, aliased
 
 from portal.errors import NotFound
+from portal.events import Event
 from portal.referrals.models import Condition, ReferralScheme, Reward, SchemeCondition
 from portal.referrals.scheme_models import (
     ActiveScheme,
@@ -141,6 +142,14 @@ def newest_version_id(session: Session, family_id: int) -> int | None:
 def active_scheme_id(session: Session, product: str) -> int | None:
     """Return the id of the version that is active for a product, or None."""
     return session.scalar(select(ActiveScheme.scheme_id).where(ActiveScheme.product == product))
+
+
+def last_activation(session: Session, scheme_id: int) -> Event | None:
+    """Return the event of a version's last activation: who did it, and when."""
+    told = select(Event).where(
+        Event.subject == "scheme", Event.subject_id == scheme_id, Event.kind == "scheme.activated"
+    )
+    return session.scalars(told.order_by(Event.id.desc()).limit(1)).first()
 
 
 def list_rewards(
