@@ -24,6 +24,13 @@ ENTRIES = (
     Entry("orders.show", "Orders", "package", ("order", "documents")),
     Entry("exceptions.show", "Exceptions", "alert-triangle"),
     Entry("waiting.show", "Waiting", "hourglass", ("waiting",)),
+    Entry("referrals.show", "Referrals", "users", ("user", "user_actions")),
+    Entry(
+        "schemes.show",
+        "Schemes",
+        "gift",
+        ("schemes", "scheme_changes", "try_on_history", "rewards", "conditions"),
+    ),
     Entry(
         "experiments.show",
         "Experiments",
