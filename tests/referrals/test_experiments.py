@@ -142,18 +142,18 @@ def test_one_experiment_runs_for_a_product_at_a_time(runtime: Runtime, scheme: i
     assert start(runtime, plan("summer")) == 2
 
 
-def test_of_starts_at_once_one_wins(runtime: Runtime, scheme: int) -> None:
-    all_of_them = threading.Barrier(3)
-
-    def one(number: int) -> str:
-        all_of_them.wait(10)
-        try:
-            return str(start(runtime, plan(f"spring {number}")))
-        except Conflict as refused:
-            return refused.code
-
-    with ThreadPoolExecutor(3) as pool:
-        assert sorted(pool.map(one, range(3))) == ["1", "experiment-running", "experiment-running"]
+def test_a_start_waits_for_one_under_way_and_is_refused_when_that_went_through(
+    runtime: Runtime, scheme: int
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with runtime.writer() as session:
+            start_experiment(session, plan(), actor=ADMIN, now=NOW)
+            second = pool.submit(start, runtime, plan("summer"))
+            with pytest.raises(TimeoutError):
+                second.result(timeout=1)
+        with pytest.raises(Conflict) as refused:
+            second.result(timeout=30)
+    assert refused.value.code == "experiment-running"
 
 
 def test_an_experiment_is_stopped_once_by_a_person_on_the_audit_trail(runtime: Runtime, scheme: int) -> None:
