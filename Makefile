@@ -11,8 +11,9 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet install --require-hashes
 LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 N ?= 14951
+REFERRALS ?= 1000000
 
-.PHONY: help run test check lint types templates assets bench-orders screenshot lock clean venv installed installed-dev programs
+.PHONY: help run test check lint types templates assets bench-orders bench-poller screenshot lock clean venv installed installed-dev programs
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -42,6 +43,9 @@ assets: installed ## fetch the third-party files of the pages, where they are mi
 
 bench-orders: installed-dev assets programs ## measure N orders from their documents to their mails
 	@exec $(PY) -m bench.orders --orders $(N)
+
+bench-poller: installed-dev programs ## measure a pass of the spend poller over REFERRALS open referrals
+	@exec $(PY) -m bench.poller --referrals $(REFERRALS)
 
 screenshot: installed-dev assets programs ## take the picture of the README
 	@exec $(PY) -m docs.screenshot

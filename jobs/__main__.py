@@ -12,7 +12,19 @@ from portal.logs import configure_logs
 from portal.runtime import build_runtime
 from portal.settings import BadSettings, Settings, load_settings
 
-NAMES = ("transformer", "reader", "runner", "waiting", "mail-events")
+NAMES = (
+    "transformer",
+    "reader",
+    "runner",
+    "waiting",
+    "mail-events",
+    "invitation-mails",
+    "sign-ups",
+    "verifications",
+    "rewards",
+    "expiry",
+    "spend-poller",
+)
 
 
 def run_job(name: str, settings: Settings, supervisor: int | None = None) -> None:

@@ -1,15 +1,17 @@
-"""Delivery notices of SES, by SNS and SQS, become evidence that a mail went out."""
+"""Notices of SES, by SNS and SQS, become evidence of what became of mails."""
 
+from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+
+from sqlalchemy.orm import Session
 
 from jobs.consumer import Handled, Source, consume
 from jobs.job import Job
-from portal.clients.aws import Message, loads
-from portal.clients.mail import effect_key_of
+from portal.clients.aws import Message
+from portal.clients.mail_notices import MailNotice, read_notice
 from portal.orders.mail_deliveries import Delivered, record_deliveries
+from portal.referrals.invitation_mails import take_notices
 
 
 def run(job: Job) -> None:
@@ -22,30 +24,34 @@ def run(job: Job) -> None:
 
 
 def handle(job: Job, messages: Sequence[Message]) -> list[Handled]:
-    """Record the deliveries among the notices; what is no delivery of ours is counted and dropped."""
-    deliveries = [found for message in messages if (found := _delivery(job, message))]
-    job.count(
-        "duplicate", len(deliveries) - job.runtime.transact(partial(record_deliveries, deliveries=deliveries))
-    )
+    """Record what the notices say; one that is not about a mail of ours is counted and dropped."""
+    notices = [notice for message in messages if (notice := _read(job, message))]
+    for what, number in job.runtime.transact(partial(_record, job, notices)).items():
+        job.count(what, number)
     return [None] * len(messages)
 
 
-def _delivery(job: Job, message: Message) -> Delivered | None:
+def _record(job: Job, notices: Sequence[MailNotice], session: Session) -> Counter[str]:
+    """Record notices, and return how many were duplicates, and how many nobody waits for."""
+    taken = take_notices(session, notices, actor=job.actor)
+    left = [notice for notice in notices if notice.effect_key not in taken.keys]
+    deliveries = [
+        Delivered(notice.effect_key, notice.message_id, notice.at)
+        for notice in left
+        if notice.kind == "delivery"
+    ]
+    new = taken.new + record_deliveries(session, deliveries)
+    others = len(left) - len(deliveries)
+    return Counter(duplicate=len(notices) - others - new, other_notice=others)
+
+
+def _read(job: Job, message: Message) -> MailNotice | None:
     try:
-        notice = _notice(loads(message.body))
-        if notice.get("notificationType", notice.get("eventType")) != "Delivery":
-            job.count("other_notice")
-            return None
-        mail = notice["mail"]
-        key = effect_key_of(str(mail["source"]))
-        at = datetime.fromisoformat(notice["delivery"]["timestamp"]).astimezone(UTC)
-        return Delivered(key, str(mail["messageId"])[:128], at) if key else None
+        notice = read_notice(message.body)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         job.count("malformed")
         job.log.warning("not a notice of SES", message_id=message.id, error=str(error))
         return None
-
-
-def _notice(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the notice itself: SNS wraps it in an envelope unless raw delivery is on."""
-    return loads(body["Message"]) if body.get("Type") == "Notification" else body
+    if notice is None:
+        job.count("other_notice")
+    return notice

@@ -31,6 +31,8 @@ def run(job: Job) -> None:
         settings.order_documents_waiting_queue: settings.order_documents_queue,
         settings.orders_waiting_queue: settings.orders_queue,
         settings.mail_events_waiting_queue: settings.mail_events_queue,
+        settings.user_sign_ups_waiting_queue: settings.user_sign_ups_queue,
+        settings.user_verifications_waiting_queue: settings.user_verifications_queue,
     }
     parts = [partial(_keep, job, queue, origin) for queue, origin in sources.items()]
     parts.append(partial(_send_pushed, job))

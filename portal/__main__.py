@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import sys
 from collections import Counter
@@ -19,6 +20,8 @@ from portal.events import Actor
 from portal.settings import BadSettings, Settings, load_settings, settings_table
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from portal.runtime import Runtime
 
 DOCUMENTS = (".xml", ".json")
@@ -111,7 +114,10 @@ def set_password(login: str, password_stdin: bool) -> None:
 
 @main.command("create-api-client")
 @click.argument("name")
-def create_api_client(name: str) -> None:
+@click.option(
+    "--may-administer", is_flag=True, help="Let it change schemes, rewards and conditions of referrals."
+)
+def create_api_client(name: str, may_administer: bool) -> None:
     """Create a client of the API, and print its key, which is shown this once."""
     from portal.access import service
     from portal.crypto import new_token, token_hash
@@ -119,7 +125,12 @@ def create_api_client(name: str) -> None:
     runtime, key = _runtime(), new_token()
     runtime.transact(
         lambda session: service.create_api_client(
-            session, name=name, key_hash=token_hash(key), actor=_operator(), now=runtime.clock()
+            session,
+            name=name,
+            key_hash=token_hash(key),
+            may_administer=may_administer,
+            actor=_operator(),
+            now=runtime.clock(),
         ),
     )
     click.echo(f"The key of {name} is below. It is not kept: write it down now.", err=True)
@@ -149,6 +160,52 @@ def verify_audit() -> None:
     click.echo("The audit trail is whole.")
 
 
+_address = click.option("--address", help="A mail address of the person.")
+_user_id = click.option("--user-id", type=click.IntRange(min=1), help="The person's user id.")
+
+
+@main.command("export-person")
+@_address
+@_user_id
+def export_person(address: str | None, user_id: int | None) -> None:
+    """Print as JSON all that referrals hold on a person."""
+    from portal.referrals import privacy
+
+    _require_one(address, user_id)
+    runtime = _runtime()
+
+    def export(session: Session) -> dict[str, object]:
+        person = privacy.find_person(session, runtime.cipher, address=address, user_id=user_id)
+        return privacy.export_person(
+            session, person, cipher=runtime.cipher, actor=_operator(), now=runtime.clock()
+        )
+
+    click.echo(json.dumps(runtime.transact(export), indent=2, ensure_ascii=False))
+
+
+@main.command("erase-person")
+@_address
+@_user_id
+def erase_person(address: str | None, user_id: int | None) -> None:
+    """Erase addresses and links of a person from referrals; docs/privacy.md says what stays, and why."""
+    from portal.referrals import privacy
+
+    _require_one(address, user_id)
+    runtime = _runtime()
+
+    def erase(session: Session) -> int:
+        person = privacy.find_person(session, runtime.cipher, address=address, user_id=user_id)
+        return privacy.erase_person(session, person, actor=_operator(), now=runtime.clock())
+
+    erased = runtime.transact(erase)
+    click.echo(f"Addresses and links of {erased} invitations were erased. Orders are not part of this.")
+
+
+def _require_one(address: str | None, user_id: int | None) -> None:
+    if (address is None) == (user_id is None):
+        raise click.UsageError("Give either --address or --user-id.")
+
+
 @main.command("import-orders")
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH…"
@@ -171,6 +228,61 @@ def import_orders(paths: tuple[Path, ...]) -> None:
         click.echo(line, err=True)
     if complaints:
         sys.exit(1)
+
+
+@main.command("adopt-referrals")
+@click.option("--check", is_flag=True, help="Only say what differs and what would be added.")
+@click.option(
+    "--currency",
+    default="USD",
+    show_default=True,
+    help="Currency of the rewards of schemes whose conditions name none.",
+)
+def adopt_referrals(check: bool, currency: str) -> None:
+    """Take over a database of the old service; its rows stay as they are; exit 1 when it cannot be."""
+    from portal.db import migrate as migrate_database
+    from portal.referrals import adoption
+
+    if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
+        raise click.BadParameter("A currency has three letters.", param_hint="--currency")
+    runtime = _runtime()
+    with runtime.writer() as session:
+        survey = adoption.survey(session)
+    for difference in survey.differences:
+        click.echo(f"{difference.weight}: {difference.said}")
+    if not survey.is_possible:
+        raise click.ClickException("The database cannot be adopted as it is. Nothing was changed.")
+    click.echo(f"{survey.schemes} schemes and {survey.referrals} referrals have no rows of Waybill's yet.")
+    if check:
+        click.echo("Nothing was changed.")
+        return
+    with runtime.writer() as session:
+        adoption.add_missing(session, survey.differences)
+    migrate_database(runtime.settings.database_writer_url)
+    _adopt_rows(runtime, survey.referrals, currency.upper())
+
+
+def _adopt_rows(runtime: Runtime, expected: int, currency: str) -> None:
+    from portal.referrals import adoption
+
+    schemes = runtime.transact(
+        lambda session: adoption.adopt_schemes(
+            session, currency=currency, actor=_operator(), now=runtime.clock()
+        ),
+    )
+    statuses: Counter[str] = Counter()
+    last: int | None = 0
+    with click.progressbar(length=expected, label="Adopting", file=sys.stderr) as bar:
+        while last is not None:
+            batch = runtime.transact(partial(adoption.adopt_referrals, after=last, now=runtime.clock()))
+            statuses += batch.statuses
+            bar.update(batch.statuses.total())
+            last = batch.last_id
+            runtime.reached("adoption.batch-committed")
+    told = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
+    click.echo(
+        f"{schemes} schemes and {statuses.total()} referrals were adopted{f': {told}' if told else ''}."
+    )
 
 
 def _import(runtime: Runtime, file: Path) -> tuple[str, str | None]:

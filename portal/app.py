@@ -15,10 +15,25 @@ from portal.orders import (
     views_push,
     views_waiting,
 )
-from portal.runtime import build_runtime
+from portal.referrals import (
+    views_conditions,
+    views_experiments,
+    views_link,
+    views_referrals,
+    views_rewards,
+    views_rpc,
+    views_scheme_changes,
+    views_schemes,
+    views_try_on_history,
+    views_user,
+    views_user_actions,
+)
+from portal.referrals.rpc import build_methods
+from portal.runtime import Runtime, build_runtime
 from portal.settings import Settings
 from portal.web import bodies, csrf, errors, headers, health, htmx, login, navigation, permissions, tracing
-from portal.web.converters import NumberConverter, TextConverter
+from portal.web.converters import IdConverter, NumberConverter, TextConverter
+from portal.web.rpc import RpcEndpoint
 
 PAGES = (
     views_overview,
@@ -28,6 +43,17 @@ PAGES = (
     views_documents,
     views_exceptions,
     views_waiting,
+    views_link,
+    views_experiments,
+    views_referrals,
+    views_user,
+    views_user_actions,
+    views_schemes,
+    views_scheme_changes,
+    views_try_on_history,
+    views_rewards,
+    views_conditions,
+    views_rpc,
 )
 
 
@@ -42,9 +68,12 @@ def create_app(settings: Settings, passwords: Passwords | None = None) -> Flask:
     )
     app.extensions["waybill"] = build_runtime(settings)
     app.extensions["passwords"] = passwords or Passwords()
-    app.url_map.converters |= {"number": NumberConverter, "text": TextConverter}
+    app.url_map.converters |= {"id": IdConverter, "number": NumberConverter, "text": TextConverter}
     # An order number may hold two slashes in a row.
     app.url_map.merge_slashes = False
+    runtime: Runtime = app.extensions["waybill"]
+    app.extensions["rpc"] = build_methods(runtime)
+    app.wsgi_app = RpcEndpoint(app.wsgi_app, runtime, app.extensions["rpc"])  # type: ignore[method-assign]
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies

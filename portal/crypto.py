@@ -42,10 +42,15 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
+def new_link_token() -> str:
+    """Return 128 random bits as 22 characters that are safe in a link, and short enough for a mail."""
+    return secrets.token_urlsafe(16)
+
+
 def token_hash(token: str) -> str:
     """Return the SHA-256 of a token, in hex: the form in which tokens are kept.
 
-    A token has 256 random bits, so that no slow hash is needed: nobody can try them all.
+    A token has at least 128 random bits, so that no slow hash is needed: nobody can try them all.
     """
     return hashlib.sha256(token.encode()).hexdigest()
 

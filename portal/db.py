@@ -77,6 +77,24 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value is not None else None
 
 
+class UtcSeconds(UtcTime):
+    """An aware UTC time to the second, kept as TIMESTAMP, as established tables have it.
+
+    The connection's time zone is UTC, so what MySQL stores is what was meant.
+    """
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        if dialect.name == "mysql":
+            return dialect.type_descriptor(mysql.TIMESTAMP())
+        return super().load_dialect_impl(dialect)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        stored = super().process_bind_param(value, dialect)
+        return stored.replace(microsecond=0) if stored is not None else None
+
+
 class Database:
     """The writer and the reader; they are one engine when no reader of its own is configured."""
 

@@ -4,6 +4,26 @@ from portal.access import models as access
 from portal.events import AuditEntry, AuditHead, Event
 from portal.metrics import models as metrics
 from portal.orders import models as orders
+from portal.referrals import (
+    invitation_models,
+    progress_models,
+    reward_models,
+    scheme_models,
+)
+from portal.referrals import models as referrals
 from portal.work import Work
 
-__all__ = ["AuditEntry", "AuditHead", "Event", "Work", "access", "metrics", "orders"]
+__all__ = [
+    "AuditEntry",
+    "AuditHead",
+    "Event",
+    "Work",
+    "access",
+    "invitation_models",
+    "metrics",
+    "orders",
+    "progress_models",
+    "referrals",
+    "reward_models",
+    "scheme_models",
+]

@@ -19,6 +19,7 @@ from portal.clients.http import HttpSystem
 from portal.clients.mail import Mail
 from portal.crypto import DataCipher
 from portal.db import Database
+from portal.mail_texts import MailTexts
 from portal.metrics.service import Metrics
 from portal.orders.documents import Formats, load_formats
 from portal.orders.mails import OrderMails
@@ -43,6 +44,7 @@ class Runtime:
     metrics: Metrics
     formats: Formats
     definitions: Definitions
+    mail_texts: MailTexts
     order_mails: OrderMails
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
@@ -103,7 +105,10 @@ def build_runtime(settings: Settings) -> Runtime:
         "eom": ("Enterprise order management", settings.eom_url),
         "tax-documents": ("The tax document system", settings.tax_documents_url),
         "pos": ("The point of sale", settings.pos_url),
+        "rewards": ("The reward system", settings.rewards_url),
+        "spend": ("The spend service", settings.spend_url),
     }
+    texts = MailTexts()
     return Runtime(
         settings=settings,
         database=Database(settings.database_writer_url, settings.reader_url, settings.database_pool_size),
@@ -124,5 +129,6 @@ def build_runtime(settings: Settings) -> Runtime:
         metrics=Metrics.from_settings(settings),
         formats=load_formats(),
         definitions=load_definitions(),
-        order_mails=OrderMails(),
+        mail_texts=texts,
+        order_mails=OrderMails(texts),
     )

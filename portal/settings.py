@@ -176,6 +176,73 @@ class Settings(BaseModel):
         description="For tests: a named point at which the process kills itself.",
     )
 
+    # Of referrals: invitations
+    public_url: HttpUrl = Field(
+        default="http://127.0.0.1:8000",
+        description="Address of the portal, to which links in mails lead.",
+    )
+    sign_up_url: HttpUrl = Field(
+        default="https://www.waybill.example/sign-up",
+        description="Where a person who was invited signs up; a link's token is added to it.",
+    )
+    invitations_per_day: int = Field(
+        default=50, ge=1, le=100_000, description="Invitations that one user may send on a day (UTC)."
+    )
+
+    # Of referrals: sign-ups, verifications, fraud check, rewards
+    user_sign_ups_queue: str = Field(
+        default="user-sign-ups", description="Queue that is subscribed to the topic of sign-ups."
+    )
+    user_sign_ups_waiting_queue: str = Field(
+        default="user-sign-ups-waiting", description="Where sign-ups go that fail too often."
+    )
+    user_sign_ups_topic_arn: str | None = Field(
+        default=None, description="The only topic whose sign-ups are taken; unset: whatever the queue has."
+    )
+    user_verifications_queue: str = Field(
+        default="user-verifications", description="Queue that is subscribed to the topic of verifications."
+    )
+    user_verifications_waiting_queue: str = Field(
+        default="user-verifications-waiting", description="Where verifications go that fail too often."
+    )
+    user_verifications_topic_arn: str | None = Field(
+        default=None, description="The only topic whose verifications are taken; unset: what the queue has."
+    )
+    late_events_seconds: int = Field(
+        default=900,
+        ge=0,
+        le=604_800,
+        description="How long after its end a referral waits for messages of before, until it expires.",
+    )
+    fraud_window_seconds: int = Field(
+        default=3600, ge=60, le=604_800, description="Within how long sign-ups of one origin are counted."
+    )
+    fraud_sign_ups_of_network: int = Field(
+        default=10, ge=2, le=1000, description="Sign-ups of one address block from which on they are flagged."
+    )
+    fraud_sign_ups_of_device: int = Field(
+        default=3, ge=2, le=1000, description="Sign-ups of one device from which on they are flagged."
+    )
+    fraud_referrals_a_day: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="Recruits of one referrer a day, above which is flagged.",
+    )
+    rewards_url: HttpUrl = Field(description="Address of the reward system.")
+
+    # Of referrals: spend polls
+    spend_url: HttpUrl = Field(description="Address of the service that knows what users spent.")
+    spend_poll_seconds: float = Field(
+        default=120, gt=0, le=86_400, description="From the start of one poll of spends to that of the next."
+    )
+    spend_batch_users: int = Field(
+        default=500, ge=1, le=5_000, description="Users whose spends are asked for by one call."
+    )
+    spend_users_per_second: int = Field(
+        default=20_000, ge=1, description="Users whose spends are asked for in a second, at most."
+    )
+
     @field_validator("lease_seconds")
     @classmethod
     def _outlasts_a_question_and_a_call(cls, lease: float, info: ValidationInfo) -> float:

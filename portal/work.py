@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
+    CursorResult,
     Index,
     Row,
     SmallInteger,
@@ -244,6 +245,15 @@ def move_on(session: Session, moves: Sequence[Moved]) -> None:
             for move in moves
         ],
     )
+
+
+def withdraw(session: Session, kind: str, reference: int) -> bool:
+    """Delete work that nobody has begun; return whether there was such work."""
+    unbegun = delete(Work).where(
+        Work.kind == kind, Work.reference == reference, Work.attempt == 0, Work.lease_token.is_(None)
+    )
+    withdrawn = session.execute(unbegun, execution_options={"synchronize_session": False})
+    return isinstance(withdrawn, CursorResult) and withdrawn.rowcount == 1
 
 
 def finish(session: Session, ids: Sequence[int]) -> None:

@@ -19,6 +19,11 @@ _aws_endpoint = click.option(
     "--aws-endpoint", envvar="AWS_ENDPOINT_URL", required=True, help="Address of the AWS emulator."
 )
 
+_region = click.option("--region", default="us-east-1", show_default=True, envvar="AWS_REGION")
+_account = click.option(
+    "--account", default="test", show_default=True, envvar="AWS_ACCESS_KEY_ID", help="Account of AWS."
+)
+
 
 @click.group()
 def main() -> None:
@@ -31,16 +36,19 @@ def main() -> None:
 )
 @click.option("--state", default=STATE, show_default=True, type=click.Path(path_type=Path, file_okay=False))
 @_aws_endpoint
-def serve(port: int, state: Path, aws_endpoint: str) -> None:
+@_region
+@_account
+def serve(port: int, state: Path, aws_endpoint: str, region: str, account: str) -> None:
     """Serve the stand-ins and the mailbox on 127.0.0.1."""
     from gevent import monkey
 
     monkey.patch_all()
 
-    from sandbox import server
+    from sandbox import server, users
 
     try:
-        server.serve(port, state, aws_endpoint, lambda: datetime.now(UTC))
+        publish = users.open_topics(aws_endpoint, region, account)
+        server.serve(port, state, aws_endpoint, publish, lambda: datetime.now(UTC))
     except server.CannotServe as error:
         raise click.ClickException(str(error)) from error
 
@@ -116,10 +124,8 @@ def ledger(system: str | None, order: str | None, url: str | None) -> None:
     "--every", default=5.0, show_default=True, type=click.FloatRange(0.01), help="Seconds between orders."
 )
 @click.option("--bucket", default="orders-in", show_default=True)
-@click.option("--region", default="us-east-1", show_default=True, envvar="AWS_REGION")
-@click.option(
-    "--account", default="test", show_default=True, envvar="AWS_ACCESS_KEY_ID", help="Owner of the bucket."
-)
+@_region
+@_account
 def traffic(aws_endpoint: str, every: float, bucket: str, region: str, account: str) -> None:
     """Put a gentle stream of synthetic orders into the bucket until stopped."""
     import signal
@@ -137,6 +143,57 @@ def traffic(aws_endpoint: str, every: float, bucket: str, region: str, account: 
         stopping=stopping,
         say=click.echo,
     )
+
+
+@main.group()
+def user() -> None:
+    """Let something happen to a user, which the user service publishes."""
+
+
+@user.command("sign-up")
+@click.argument("email")
+@click.option("--token", help="Token of the link that the user came by.")
+@click.option("--user-id", type=click.IntRange(1), help="Default: the next free one.")
+@click.option("--ip", help="Where the user came from.")
+@click.option("--device", help="Fingerprint of the user's device.")
+@_url
+def sign_up(email: str, url: str | None, **more: str | int | None) -> None:
+    """Sign a user up by EMAIL, and print the user's id."""
+    from sandbox.client import SandboxSaysNo
+
+    given = {name: value for name, value in more.items() if value is not None}
+    try:
+        click.echo(_client(url).sign_up(email, **given))
+    except SandboxSaysNo as error:
+        raise click.ClickException(str(error)) from error
+
+
+@user.command()
+@click.argument("user_id", type=click.IntRange(1))
+@_url
+def verify(user_id: int, url: str | None) -> None:
+    """Verify the identity of the user with USER_ID."""
+    from sandbox.client import SandboxSaysNo
+
+    try:
+        _client(url).verify(user_id)
+    except SandboxSaysNo as error:
+        raise click.ClickException(str(error)) from error
+
+
+@user.command()
+@click.argument("user_id", type=click.IntRange(1))
+@click.argument("amount")
+@click.option("--currency", default="USD", show_default=True)
+@_url
+def spend(user_id: int, amount: str, currency: str, url: str | None) -> None:
+    """Set what the user with USER_ID has spent in all to AMOUNT."""
+    from sandbox.client import SandboxSaysNo
+
+    try:
+        _client(url).spend(user_id, amount, currency)
+    except SandboxSaysNo as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

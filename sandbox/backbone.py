@@ -17,6 +17,8 @@ _SYSTEMS = {
     "EOM_URL": "eom",
     "TAX_DOCUMENTS_URL": "tax-documents",
     "POS_URL": "pos",
+    "REWARDS_URL": "rewards",
+    "SPEND_URL": "spend",
     "SES_ENDPOINT_URL": "ses",
 }
 

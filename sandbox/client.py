@@ -53,6 +53,18 @@ class SandboxClient:
         effects: list[dict[str, Any]] = self._call("GET", path)["effects"]
         return effects
 
+    def sign_up(self, email: str, **more: Any) -> int:
+        """Sign a user up, with `token`, `user_id`, `ip`, `device` or `at`; return the user's id."""
+        return int(self._call("POST", "/users/sign-ups", {"email": email, **more})["user_id"])
+
+    def verify(self, user_id: int, **more: Any) -> None:
+        """Verify the identity of a user, now or `at` a time."""
+        self._call("POST", "/users/verifications", {"user_id": user_id, **more})
+
+    def spend(self, user_id: int, amount: str, currency: str = "USD") -> None:
+        """Set what a user has spent in all."""
+        self._call("POST", "/users/spends", {"user_id": user_id, "amount": amount, "currency": currency})
+
     def _call(self, method: str, path: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
             answer = self._http.request(method, self.url + path, json=document)

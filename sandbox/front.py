@@ -10,12 +10,14 @@ import errno
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox import faults, mail
+from sandbox import faults, mail, spends, users
 from sandbox.answers import (
     MAX_BODY,
     Answer,
@@ -25,7 +27,7 @@ from sandbox.answers import (
     problem,
 )
 from sandbox.ledger import SYSTEMS, Effect, Ledger
-from sandbox.stand_ins import STAND_INS, StandIn, order_number
+from sandbox.stand_ins import STAND_INS, StandIn
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -54,6 +56,8 @@ class Front:
         emulator: urllib3.PoolManager,
         emulator_url: str,
         pages: WSGIApplication,
+        publish: users.Publish,
+        spends: spends.Spends,
         clock: Callable[[], datetime],
         pause: Callable[[float], None],
     ) -> None:
@@ -62,6 +66,8 @@ class Front:
         self._emulator = emulator
         self._emulator_url = emulator_url.rstrip("/")
         self._pages = pages
+        self._publish = publish
+        self._spends = spends
         self._clock = clock
         self._pause = pause
         self.in_flight = 0
@@ -95,6 +101,13 @@ class Front:
                 return self._under_faults(
                     stand_in.system, lambda: self._execute(stand_in, environ), effect=True
                 )
+            if path in users.CALLS:
+                return self._under_faults("users", lambda: self._tell_of_user(path, environ), effect=True)
+            if path == spends.ASK:
+                amounts = partial(self._spends.amounts, _body(environ))
+                return self._under_faults("spend", lambda: Answer(200, amounts()), effect=False)
+            if path == spends.SET:
+                return Answer(201, self._spends.set_amount(_body(environ), self._now()))
         if path == "/ses" or path.startswith("/ses/"):
             return self._relay(environ, path.removeprefix("/ses") or "/")
         if method == "GET" and (question := _QUESTION.fullmatch(path)):
@@ -128,7 +141,7 @@ class Front:
         request = decode_object(body)
         number = self._ledger.next_id()
         at = self._now()
-        order = order_number(request)
+        order = stand_in.belongs_to(request)
         outcome = stand_in.act(request, number, at)
         answer = encode(outcome.answer)
         effect = Effect(
@@ -158,6 +171,34 @@ class Front:
         if effect is None:
             raise Refused(404, "effect-not-found", "This key has had no effect.")
         return Answer(200, effect.answer.encode())
+
+    def _tell_of_user(self, path: str, environ: WSGIEnvironment) -> Answer:
+        """Publish what happened to a user, and write it down; asked again, it is published again."""
+        topic, make = users.CALLS[path]
+        number = self._ledger.next_id()
+        at = self._now()
+        message = make(decode_object(_body(environ)), number, at)
+        try:
+            message_id = self._publish(topic, encode(message))
+        except (BotoCoreError, ClientError) as error:
+            raise Refused(
+                502, "emulator-unreachable", f"The AWS emulator did not take it: {error}"
+            ) from error
+        answer = encode({"user_id": message["user_id"], "message_id": message_id})
+        effect = Effect(
+            id=number,
+            at=at,
+            system="users",
+            key=None,
+            order_number=str(message["user_id"]),
+            kind=message["type"],
+            about="",
+            external_id=message_id,
+            request=encode(message).decode(),
+            answer=answer.decode(),
+        )
+        self._ledger.append(effect)
+        return Answer(201, answer)
 
     def _relay(self, environ: WSGIEnvironment, path: str) -> Answer:
         """Pass a request on to the emulator's SES, and write down each message that it accepts."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-SYSTEMS = ("gift-card", "eom", "tax-documents", "pos", "mail")
+SYSTEMS = ("gift-card", "eom", "tax-documents", "pos", "mail", "rewards", "users", "spend")
 
 # `copy` is 0 where a key may have one effect only, and the row's own id for mail: a provider accepts
 # the same message twice, and the ledger has to show it. `about` tells effects of one kind apart that

@@ -5,6 +5,7 @@ from typing import Any
 
 from portal.clients.aws import make_client
 from portal.settings import Settings
+from sandbox.users import SIGN_UPS_TOPIC, VERIFICATIONS_TOPIC
 
 
 def provision(settings: Settings) -> None:
@@ -26,6 +27,7 @@ def provision(settings: Settings) -> None:
         },
     )
     _connect_mail_notices(settings, mail_events)
+    _connect_user_events(sqs, settings)
 
 
 def _queue_with_waiting(sqs: Any, settings: Settings, name: str, waiting: str) -> str:
@@ -59,3 +61,14 @@ def _connect_mail_notices(settings: Settings, queue_arn: str) -> None:
     ses.verify_domain_identity(Domain=domain)
     for kind in ("Delivery", "Bounce", "Complaint"):
         ses.set_identity_notification_topic(Identity=domain, NotificationType=kind, SnsTopic=topic)
+
+
+def _connect_user_events(sqs: Any, settings: Settings) -> None:
+    sns = make_client("sns", settings)
+    for topic, queue, waiting in (
+        (SIGN_UPS_TOPIC, settings.user_sign_ups_queue, settings.user_sign_ups_waiting_queue),
+        (VERIFICATIONS_TOPIC, settings.user_verifications_queue, settings.user_verifications_waiting_queue),
+    ):
+        queue_arn = _queue_with_waiting(sqs, settings, queue, waiting)
+        topic_arn = sns.create_topic(Name=topic)["TopicArn"]
+        sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn)

@@ -21,6 +21,8 @@ from sandbox.faults import FaultBoard
 from sandbox.front import Front
 from sandbox.ledger import Ledger
 from sandbox.pages import create_pages
+from sandbox.spends import Spends
+from sandbox.users import Publish
 
 HOST = "127.0.0.1"
 CONNECTIONS_TO_EMULATOR = 64
@@ -55,7 +57,7 @@ def url_file(state: Path) -> Path:
     return state.with_name(f"{state.name}.url")
 
 
-def serve(port: int, state: Path, emulator_url: str, clock: Callable[[], datetime]) -> None:
+def serve(port: int, state: Path, emulator_url: str, publish: Publish, clock: Callable[[], datetime]) -> None:
     """Serve on loopback until SIGTERM or SIGINT; raise CannotServe when the port or the state is taken.
 
     The caller has patched the standard library for gevent.
@@ -73,6 +75,8 @@ def serve(port: int, state: Path, emulator_url: str, clock: Callable[[], datetim
             ),
             emulator_url=emulator_url,
             pages=create_pages(ledger, board),
+            publish=publish,
+            spends=Spends(ledger),
             clock=clock,
             pause=gevent.sleep,
         )

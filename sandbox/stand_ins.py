@@ -1,4 +1,4 @@
-"""The four stand-ins that take a JSON call and cause an effect: what each accepts, refuses and answers."""
+"""The stand-ins that take a JSON call and cause an effect: what each accepts, refuses and answers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sandbox.answers import Refused, invalid
 
 CARD_CREDIT = Decimal(1_000_000_000)
 _MAX_NUMBER = 64
+_LARGEST_ID = 2**63
 _MONEY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
 
 
@@ -27,10 +28,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """One call of one outside system; `act` gets the request, the effect's number and its time (ISO 8601)."""
+    """One call of one outside system; `act` gets the request, the effect's number and its time (ISO 8601).
+
+    `belongs_to` names what the ledger counts effects by: the order, or what takes its place.
+    """
 
     system: str
     act: Callable[[dict[str, Any], int, str], Outcome]
+    belongs_to: Callable[[dict[str, Any]], str]
 
 
 def redeem(request: dict[str, Any], number: int, _at: str) -> Outcome:
@@ -78,17 +83,45 @@ def register_sale(request: dict[str, Any], number: int, _at: str) -> Outcome:
     return Outcome("sale", sale, {"sale_id": sale})
 
 
-STAND_INS = {
-    "/gift-card/redemptions": StandIn("gift-card", redeem),
-    "/eom/orders": StandIn("eom", accept_order),
-    "/tax-documents/documents": StandIn("tax-documents", issue_document),
-    "/pos/sales": StandIn("pos", register_sale),
-}
+def grant_reward(request: dict[str, Any], number: int, _at: str) -> Outcome:
+    """Give a reward to a user; to a user whose id ends in 000 none is given."""
+    user = _whole(request, "user_id")
+    side = request.get("side")
+    if side not in ("referrer", "recruit"):
+        raise invalid("side", "The side must be referrer or recruit.")
+    if _money(request, "amount") is None:
+        raise invalid("amount", "An amount is needed.")
+    _currency(request)
+    if user % 1000 == 0:
+        raise Refused(422, "account-closed", "The account of the user is closed.")
+    grant = f"RWD-{number:09d}"
+    return Outcome("grant", grant, {"grant_id": grant}, about=side)
 
 
 def order_number(request: dict[str, Any]) -> str:
     """Return the number of the order that a call belongs to; raise Refused when there is none."""
     return _text(request, "order_number")
+
+
+def referral_number(request: dict[str, Any]) -> str:
+    """Return the id of the referral that a call belongs to; raise Refused when there is none."""
+    return str(_whole(request, "referral_id"))
+
+
+STAND_INS = {
+    "/gift-card/redemptions": StandIn("gift-card", redeem, order_number),
+    "/eom/orders": StandIn("eom", accept_order, order_number),
+    "/tax-documents/documents": StandIn("tax-documents", issue_document, order_number),
+    "/pos/sales": StandIn("pos", register_sale, order_number),
+    "/rewards/grants": StandIn("rewards", grant_reward, referral_number),
+}
+
+
+def _whole(request: dict[str, Any], field: str) -> int:
+    value = request.get(field)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < _LARGEST_ID:
+        raise invalid(field, f"{field} must be a whole number from 1.")
+    return value
 
 
 def _text(request: dict[str, Any], field: str) -> str:

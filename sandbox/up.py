@@ -149,7 +149,7 @@ def _prepare(backbone: Backbone, emulator: Emulator, kept: Kept, stopping: threa
 
 def _start_portal(backbone: Backbone, port: int) -> Child:
     arguments = ["gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
-    environment = backbone.environment | {"PORT": str(port)}
+    environment = {"PUBLIC_URL": f"http://{HOST}:{port}"} | backbone.environment | {"PORT": str(port)}
     return Child("The portal", arguments, environment, backbone.home / "log" / "portal.log")
 
 

@@ -13,6 +13,7 @@ from portal.access.models import Role
 from portal.app import create_app
 from portal.settings import load_settings
 from portal.web.permissions import API_CLIENT, PUBLIC
+from tests.clients.settings import SYSTEMS
 from tests.conventions import code, pages, ways
 from tests.conventions.source import (
     Rule,
@@ -58,9 +59,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
         "SECRET_KEY": "s" * 32,
         "DATA_KEY": base64.b64encode(bytes(32)).decode(),
     }
-    environ |= dict.fromkeys(
-        ("GIFT_CARD_URL", "EOM_URL", "TAX_DOCUMENTS_URL", "POS_URL"), "http://127.0.0.1:9"
-    )
+    environ |= {f"{system}_URL": "http://127.0.0.1:9" for system in SYSTEMS}
     return create_app(load_settings(environ))
 
 

@@ -15,6 +15,8 @@ NEEDED = {
     "EOM_URL": "http://127.0.0.1:1/eom",
     "TAX_DOCUMENTS_URL": "http://127.0.0.1:1/tax-documents",
     "POS_URL": "http://127.0.0.1:1/pos",
+    "REWARDS_URL": "http://127.0.0.1:1/rewards",
+    "SPEND_URL": "http://127.0.0.1:1/spend",
 }
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, Integer, String
+from sqlalchemy import ForeignKey, Index, Integer, String, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.db import Base, BigId, Key, UtcTime
@@ -62,7 +62,10 @@ class LoginFailure(Base):
 
 
 class ApiClient(Base):
-    """A machine that may use the API; only the SHA-256 of its key is kept."""
+    """A machine that may use the API; only the SHA-256 of its key is kept.
+
+    One that may administer also changes schemes, rewards and conditions of referrals.
+    """
 
     __tablename__ = "api_client"
 
@@ -71,6 +74,7 @@ class ApiClient(Base):
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
     active: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    may_administer: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class ApiUsage(Base):

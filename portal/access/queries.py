@@ -26,6 +26,11 @@ class LoggedIn:
         return True
 
     @property
+    def is_administrator(self) -> bool:
+        """Tell whether this person may do what administrators do."""
+        return self.role == Role.ADMIN
+
+    @property
     def is_support(self) -> bool:
         """Tell whether this person may do what support staff does."""
         return self.role in (Role.SUPPORT, Role.ADMIN)
@@ -47,6 +52,7 @@ class KnownClient:
 
     id: int
     name: str
+    may_administer: bool = False
 
 
 def find_session(session: Session, session_id: str, now: datetime) -> LoggedIn | None:
@@ -72,4 +78,9 @@ def find_credentials(session: Session, login: str) -> Credentials | None:
 def find_client(session: Session, key_hash: str) -> KnownClient | None:
     """Return the active client of the API that has this key, or None."""
     row = session.scalar(select(ApiClient).where(ApiClient.key_hash == key_hash, ApiClient.active))
-    return KnownClient(row.id, row.name) if row else None
+    return KnownClient(row.id, row.name, row.may_administer) if row else None
+
+
+def client_id_of(session: Session, name: str) -> int:
+    """Return the id of the client of the API with this name, which one has."""
+    return session.scalars(select(ApiClient.id).where(ApiClient.name == name)).one()

@@ -161,7 +161,15 @@ def disable_person(session: Session, login: str, *, actor: Actor, now: datetime)
     _record(session, person.id, "person.disabled", actor, now)
 
 
-def create_api_client(session: Session, *, name: str, key_hash: str, actor: Actor, now: datetime) -> int:
+def create_api_client(
+    session: Session,
+    *,
+    name: str,
+    key_hash: str,
+    actor: Actor,
+    now: datetime,
+    may_administer: bool = False,
+) -> int:
     """Create a client of the API whose key has this hash, and return its id.
 
     Raises InvalidInput for a name that cannot be one, Conflict when it is taken.
@@ -170,10 +178,13 @@ def create_api_client(session: Session, *, name: str, key_hash: str, actor: Acto
         raise InvalidInput("A name has 1 to 100 printable characters.", field="name")
     if session.scalar(select(ApiClient.id).where(ApiClient.name == name)) is not None:
         raise Conflict(f"There is an API client {name} already.", code="name-taken")
-    client = ApiClient(name=name, key_hash=key_hash, active=True, created_at=now)
+    client = ApiClient(
+        name=name, key_hash=key_hash, active=True, created_at=now, may_administer=may_administer
+    )
     session.add(client)
     session.flush()
-    events.record(session, NewEvent("api-client", client.id, "api-client.created", actor, now))
+    facts = {"may_administer": True} if may_administer else {}
+    events.record(session, NewEvent("api-client", client.id, "api-client.created", actor, now, facts))
     return client.id
 
 

@@ -55,6 +55,10 @@ class HttpSystem:
         """Cause an effect at most once for this key, however often it is called."""
         return self._request("POST", path, json.dumps(body, default=str).encode(), idempotency_key)
 
+    def ask(self, path: str, body: dict[str, Any]) -> Answer:
+        """Ask what is too long for an address; it has no effect, so it may be asked again."""
+        return self._request("POST", path, json.dumps(body).encode(), None)
+
     def outcome(self, idempotency_key: str) -> Answer | None:
         """Ask what became of the call with this key; None when the system never carried it out."""
         try:
@@ -84,21 +88,21 @@ class HttpSystem:
             )
             status, text = response.status, _read(response)
         except (HTTPError, OSError) as error:
-            raise self._unanswered(error, method) from error
-        return self._judge(status, text, method)
+            raise self._unanswered(error, has_effect=key is not None) from error
+        return self._judge(status, text, has_effect=key is not None)
 
-    def _unanswered(self, error: Exception, method: str) -> Upstream:
+    def _unanswered(self, error: Exception, *, has_effect: bool) -> Upstream:
         cause = error.reason if isinstance(error, MaxRetryError) else error
         never_sent = isinstance(cause, _NEVER_SENT)
         return Upstream(
             f"{self.title} cannot be reached." if never_sent else f"{self.title} did not answer.",
             code=f"{self.name}-unreachable" if never_sent else f"{self.name}-no-answer",
             retryable=True,
-            outcome_unknown=not never_sent and method == "POST",
+            outcome_unknown=not never_sent and has_effect,
             answer=f"{type(cause).__name__}: {cause}"[:_EXCERPT],
         )
 
-    def _judge(self, status: int, text: bytes, method: str) -> Answer:
+    def _judge(self, status: int, text: bytes, *, has_effect: bool) -> Answer:
         excerpt = text[:_EXCERPT].decode("utf-8", "replace")
         body = _json_object(text)
         if status < 300 and body is not None:
@@ -111,7 +115,7 @@ class HttpSystem:
                 f"{self.title} {reason}.",
                 code=f"{self.name}-{'error' if status >= 400 else 'garbage'}",
                 retryable=True,
-                outcome_unknown=method == "POST" and status not in _RETRYABLE,
+                outcome_unknown=has_effect and status not in _RETRYABLE,
                 status=status,
                 answer=excerpt,
             )

@@ -18,7 +18,9 @@ from portal.settings import Settings
 # SES answers these when it will never take this message, whoever sends it again.
 _REFUSED = {"MessageRejected", "MailFromDomainNotVerifiedException", "InvalidParameterValue"}
 # What SES takes: it knows no addresses beyond ASCII. The part before the @ is a dot-atom (RFC 5322, 3.2.3).
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_LONGEST_ADDRESS = 254
 _ENVELOPE = re.compile(r"bounce\+(?P<key>[^@]{1,57})@")
 
 
@@ -40,12 +42,14 @@ class Mail:
             "ses", self._settings, attempts=1, read_seconds=self._settings.call_deadline_seconds
         )
 
-    def send(self, key: str, *, to: str, subject: str, text: str, html: str, order_number: str) -> str:
+    def send(
+        self, key: str, *, to: str, subject: str, text: str, html: str, order_number: str | None = None
+    ) -> str:
         """Send one mail; return SES's message id.
 
         Raises InvalidInput for an address that cannot stand in a header, Upstream when SES did not take it.
         """
-        if not _ADDRESS.fullmatch(to):
+        if not can_be_sent_to(to):
             raise InvalidInput(f"The mail address {to!r} cannot be sent to.", field="customer.email")
         message = EmailMessage(policy=SMTP)
         try:
@@ -53,7 +57,8 @@ class Mail:
             message["To"] = Address(addr_spec=to)
             message["Subject"] = subject
             message["X-Waybill-Effect"] = key
-            message["X-Waybill-Order"] = order_number
+            if order_number is not None:
+                message["X-Waybill-Order"] = order_number
             message.set_content(text)
             message.add_alternative(html, subtype="html")
             raw = message.as_bytes()
@@ -89,6 +94,11 @@ class Mail:
                 outcome_unknown=not isinstance(error, NoConnection),
                 answer=f"{type(error).__name__}: {error}"[:500],
             ) from error
+
+
+def can_be_sent_to(address: str) -> bool:
+    """Tell whether SES takes mail to an address; whether anybody has it is another question."""
+    return len(address) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(address) is not None
 
 
 def effect_key_of(envelope_sender: str) -> str | None:

@@ -19,7 +19,8 @@ from portal.orders.models import OrderStep, ProcessVersion, PurchaseOrder
 from portal.orders.process.definitions import CompiledPlans
 from portal.orders.process.facts import Facts, facts_of
 from portal.orders.process.plan import Plan, TaskNode
-from portal.orders.states import ORDER_TRANSITIONS, OrderStatus, StepState, origins
+from portal.orders.states import ORDER_TRANSITIONS, OrderStatus, StepState
+from portal.transitions import origins
 from portal.work import Claimed
 
 

@@ -18,7 +18,8 @@ from portal.orders.open_orders import OpenOrder, Turn
 from portal.orders.personal import personal_values, without_personal_data
 from portal.orders.process.plan import EndNode, Node, TaskNode
 from portal.orders.service import step_values
-from portal.orders.states import ORDER_TRANSITIONS, STEP_TRANSITIONS, OrderStatus, StepState, origins
+from portal.orders.states import ORDER_TRANSITIONS, STEP_TRANSITIONS, OrderStatus, StepState
+from portal.transitions import origins
 from portal.work import Claimed, Moved
 
 

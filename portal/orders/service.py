@@ -18,7 +18,8 @@ from portal.orders.models import OrderStep, ProcessVersion, PurchaseOrder
 from portal.orders.process.definitions import Definition
 from portal.orders.process.facts import facts_of
 from portal.orders.process.plan import TaskNode
-from portal.orders.states import ORDER_TRANSITIONS, STEP_TRANSITIONS, OrderStatus, StepState, origins
+from portal.orders.states import ORDER_TRANSITIONS, STEP_TRANSITIONS, OrderStatus, StepState
+from portal.transitions import origins
 
 WORK_KIND = "order"
 # Whoever pushed waits for a verdict, also when the system is left alone because it does not answer.

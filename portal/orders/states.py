@@ -4,11 +4,7 @@ Every write of a state names by `origins` the states that it may be written over
 each race: whoever finds the row in another state has lost.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypeVar
-
-State = TypeVar("State", bound=StrEnum)
 
 
 class OrderStatus(StrEnum):
@@ -56,8 +52,3 @@ WAITING_TRANSITIONS: dict[WaitingState, frozenset[WaitingState]] = {
     WaitingState.REQUESTED: frozenset({WaitingState.WAITING, WaitingState.PASSED}),
     WaitingState.PASSED: frozenset(),
 }
-
-
-def origins(transitions: Mapping[State, frozenset[State]], target: State) -> list[State]:
-    """Give the states from which a transition leads to `target`."""
-    return [state for state, targets in transitions.items() if target in targets]

@@ -12,7 +12,8 @@ from portal.db import database_now
 from portal.errors import Conflict, NotFound
 from portal.events import Actor, NewEvent
 from portal.orders.models import WaitingMessage
-from portal.orders.states import WAITING_TRANSITIONS, WaitingState, origins
+from portal.orders.states import WAITING_TRANSITIONS, WaitingState
+from portal.transitions import origins
 
 WORK_KIND = "waiting-push"
 SUBJECT = "waiting-message"

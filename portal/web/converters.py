@@ -1,8 +1,8 @@
-"""Texts of others as parts of addresses."""
+"""Texts of others, and ids, as parts of addresses."""
 
 import re
 
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, IntegerConverter
 
 _ESCAPED = re.compile(r"~([0-9A-F]{2})")
 _TO_ESCAPE = re.compile(r"[~/\\]|^\.+$")
@@ -31,3 +31,9 @@ class TextConverter(BaseConverter):
 
     regex = ".+"
     part_isolating = False
+
+
+class IdConverter(IntegerConverter):
+    """An id, no greater than a database can hold: `<id:…>`."""
+
+    regex = r"\d{1,18}"

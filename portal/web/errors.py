@@ -62,17 +62,30 @@ def error_response(
     return make_response(render_template("errors/page.html", **facts), status)
 
 
-def _problem(status: int, code: str, reason: str | None, errors: list[FieldError]) -> Response:
+def problem(
+    status: int, code: str, reason: str | None, *, instance: str, request_id: str | None
+) -> dict[str, object]:
+    """Return a problem document (RFC 9457)."""
     phrase = http.HTTPStatus(status)
-    document: dict[str, object] = {
+    return {
         "type": "about:blank",
         "title": phrase.phrase,
         "status": status,
         "detail": reason or phrase.description or phrase.phrase,
         "code": code,
-        "instance": request.path,
-        "request_id": g.get("request_id"),
+        "instance": instance,
+        "request_id": request_id,
     }
+
+
+def is_database_away(error: Exception) -> bool:
+    """Tell whether an error says that the database did not answer."""
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+
+
+def _problem(status: int, code: str, reason: str | None, errors: list[FieldError]) -> Response:
+    document = problem(status, code, reason, instance=request.path, request_id=g.get("request_id"))
     if errors:
         document["errors"] = [{"field": error.field, "reason": error.reason} for error in errors]
     return Response(json.dumps(document), status, mimetype="application/problem+json")
@@ -83,7 +96,7 @@ def _answer(error: Exception) -> Response:
         return _answer_our_own(error)
     if isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
         return _answer_http(error)
-    if _is_database_away(error):
+    if is_database_away(error):
         log.error("database away", error=str(error))
         return _later(error_response(503, "database-away", "The database does not answer right now."))
     log.error("request failed", exc_info=error)
@@ -117,11 +130,6 @@ def _answer_http(error: HTTPException) -> Response:
         if name.lower() not in ("content-type", "content-length"):
             response.headers.add(name, value)
     return response
-
-
-def _is_database_away(error: Exception) -> bool:
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    return lost or isinstance(error, OperationalError | InterfaceError | PoolTimeout)
 
 
 def _later(response: Response) -> Response:

@@ -31,6 +31,16 @@ def support(view: View) -> View:
     return allow(Role.SUPPORT)(view)
 
 
+def administrator(view: View) -> View:
+    """Let administrators use a view."""
+    return allow(Role.ADMIN)(view)
+
+
+def executive(view: View) -> View:
+    """Let executives, and administrators with them, use a view."""
+    return allow(Role.EXECUTIVE, Role.ADMIN)(view)
+
+
 def everybody(view: View) -> View:
     """Let everybody who is logged in use a view."""
     return _mark(view, frozenset(Role))

@@ -6,6 +6,8 @@ import base64
 
 from portal.settings import Settings, load_settings
 
+SYSTEMS = ("GIFT_CARD", "EOM", "TAX_DOCUMENTS", "POS", "REWARDS", "SPEND")
+
 
 def settings_for(aws_endpoint: str, account: str, **more: str) -> Settings:
     """Return settings that point at the emulator, with buckets of this account's own."""
@@ -19,7 +21,7 @@ def settings_for(aws_endpoint: str, account: str, **more: str) -> Settings:
             "AWS_SECRET_ACCESS_KEY": "test",
             "ORDERS_BUCKET": f"orders-in-{account}",
             "ORIGINALS_BUCKET": f"order-originals-{account}",
-            **dict.fromkeys(("GIFT_CARD_URL", "EOM_URL", "TAX_DOCUMENTS_URL", "POS_URL"), nowhere),
+            **{f"{system}_URL": nowhere for system in SYSTEMS},
             **more,
         }
     )

@@ -27,11 +27,17 @@ EDGES: dict[str, frozenset[str]] = {
 # The files that may catch every error, and what becomes of it there.
 CATCHES_ALL: dict[str, str] = {
     "portal/web/errors.py": "a page, a fragment or a problem document",
+    "portal/web/rpc.py": "an internal error in the answer to one call, and a line in the log",
     "portal/web/health.py": "not ready, whatever it is that is wrong",
     "jobs/consumer.py": "the message comes back later, or goes to the waiting queue with its reason",
     "jobs/transformer.py": "the error of one document of a batch, which the consumer answers",
     "jobs/reader.py": "the error of one message of a batch, which the consumer answers",
+    "jobs/user_messages.py": "the error of one message of a batch, which the consumer answers",
     "jobs/runner.py": "a failed attempt with its reason; or, the database being away, the lease runs out",
+    "jobs/invitation_mails.py": "a line in the log, a pause, and the lease of the mail runs out",
+    "jobs/rewards.py": "a line in the log, and the lease of the rewards runs out",
+    "jobs/spend_poller.py": "the batch is retried; or, the database being away, the lease runs out",
+    "jobs/expiry.py": "a line in the log, a pause, and another look",
     "jobs/waiting.py": "a line in the log, a pause, and the message comes back by itself",
     "jobs/job.py": "a line in the log, and the next heartbeat",
     "jobs/supervisor.py": "a line in the log, and the job is started again",

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from portal.mail_texts import MailTexts
 from portal.orders.canonical import Customer, Line, Order, Totals, parse_order
 from portal.orders.mails import OrderMails
 
@@ -25,7 +26,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def mails() -> OrderMails:
-    return OrderMails()
+    return OrderMails(MailTexts())
 
 
 def order_of(**fields: object) -> Order:

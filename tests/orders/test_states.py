@@ -14,8 +14,8 @@ from portal.orders.states import (
     OrderStatus,
     StepState,
     WaitingState,
-    origins,
 )
+from portal.transitions import origins
 
 TABLES = [
     (OrderStatus, ORDER_TRANSITIONS),

@@ -36,6 +36,7 @@ class RunningSandbox:
     def __init__(self, state: Path, aws_endpoint: str, port: int = 0) -> None:
         self.state = state
         options = {"--port": str(port), "--state": str(state), "--aws-endpoint": aws_endpoint}
+        options["--account"] = "test"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sandbox", "serve", *(word for pair in options.items() for word in pair)],
             stdout=subprocess.PIPE,

@@ -22,6 +22,7 @@ from portal.app import create_app
 from portal.events import Actor
 from portal.runtime import Runtime
 from portal.settings import Settings, load_settings
+from tests.clients.settings import SYSTEMS
 from tests.servers.urls import Urls
 
 PASSWORD = "correct horse battery"
@@ -64,7 +65,7 @@ def environment_for(urls: Urls) -> dict[str, str]:
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
-        **{f"{system}_URL": "http://127.0.0.1:9" for system in ("GIFT_CARD", "EOM", "TAX_DOCUMENTS", "POS")},
+        **{f"{system}_URL": "http://127.0.0.1:9" for system in SYSTEMS},
     }
 
 

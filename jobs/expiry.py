@@ -1,0 +1,41 @@
+"""Referrals whose time is over expire, batch by batch."""
+
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from jobs.job import Job
+from jobs.user_messages import recorder_of
+from portal.db import database_now
+from portal.referrals.expiry import expire_referrals
+from portal.referrals.recorder import Recorder
+
+_BATCH = 500
+_IDLE_SECONDS = 1.0
+
+
+def run(job: Job) -> None:
+    """Run until the job stops."""
+    while job.turn():
+        if not expire_due(job):
+            job.stopping.wait(_IDLE_SECONDS)
+
+
+def expire_due(job: Job) -> int:
+    """Expire one batch; return how many referrals there were in it."""
+    try:
+        expired = job.runtime.transact(partial(_expire, job, recorder_of(job)))
+    except Exception as error:  # noqa: BLE001 - an edge: the database is away, and comes back
+        job.log.warning("database away", error=str(error))
+        return 0
+    job.runtime.reached("expiry.after-commit")
+    job.count("done", expired)
+    return expired
+
+
+def _expire(job: Job, recorder: Recorder, session: Session) -> int:
+    # By the database's clock: this machine's may be a day ahead.
+    patience = timedelta(seconds=job.runtime.settings.late_events_seconds)
+    until = database_now(session) - patience
+    return expire_referrals(session, until=until, limit=_BATCH, recorder=recorder)

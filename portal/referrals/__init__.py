@@ -1,0 +1,1 @@
+"""Referrals: invitations, sign-ups, conditions, rewards, their review, and schemes with their budgets."""

@@ -1,0 +1,325 @@
+"""Taking over a database of the old service: our rows beside its own, which stay as they are."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, inspect, select, text
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import Session
+
+from portal import events
+from portal.events import Actor, NewEvent
+from portal.referrals import established
+from portal.referrals.established import Difference, Weight
+from portal.referrals.models import (
+    Condition,
+    PollTask,
+    Referral,
+    ReferralCondition,
+    ReferralScheme,
+    SchemeCondition,
+)
+from portal.referrals.periods import end_of_period, period_type
+from portal.referrals.progress import SIGN_UP, SPEND, VERIFICATION
+from portal.referrals.progress_models import ConditionEvidence, ReferralProgress
+from portal.referrals.scheme_models import ActiveScheme, ReferrerUsage, SchemeBudget, SchemeVersion
+from portal.referrals.states import ReferralStatus, Review, SchemeState
+
+BATCH = 2_000
+SOURCE = "adopted"
+# The clock of MySQL begins there; what lies before are the zeros of a server that was not strict.
+_FIRST_TIME = "1970-01-01 00:00:01"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What an adoption found, and how many schemes and referrals have no rows of ours yet."""
+
+    differences: list[Difference]
+    schemes: int
+    referrals: int
+
+    @property
+    def is_possible(self) -> bool:
+        return all(difference.weight is not Weight.STOPS for difference in self.differences)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one batch did: the last referral it looked at (None: there are no more), and their statuses."""
+
+    last_id: int | None
+    statuses: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a scheme asks for: its conditions in their order, and its period."""
+
+    conditions: tuple[int, ...]
+    period_type: str
+    period_length: int
+
+
+def survey(session: Session) -> Survey:
+    """Tell how a database differs from the established one, and what has no rows of ours yet."""
+    if session.get_bind().dialect.name == "sqlite":
+        return Survey([Difference(Weight.STOPS, "The old service used MySQL; this is SQLite.")], 0, 0)
+    if not established.has_established_tables(session):
+        said = "There is nothing to adopt: none of the established tables is in this database."
+        return Survey([Difference(Weight.STOPS, said)], 0, 0)
+    differences = established.differences(session)
+    if any(one.weight is Weight.STOPS for one in differences):
+        return Survey(differences, 0, 0)
+    present = set(inspect(session.connection()).get_table_names())
+    differences += _of_rows(session, present)
+    return Survey(
+        differences,
+        _count_without(session, ReferralScheme.id, SchemeVersion.scheme_id, present),
+        _count_without(session, Referral.id, ReferralProgress.referral_id, present),
+    )
+
+
+def add_missing(session: Session, differences: Sequence[Difference]) -> None:
+    """Add the indexes and constraints that are missing; missing tables come with the migrations."""
+    for difference in differences:
+        if difference.statement is not None:
+            session.execute(text(difference.statement))
+
+
+def adopt_schemes(session: Session, *, currency: str, actor: Actor, now: datetime) -> int:
+    """Make each old scheme that is not ours yet a family of its own, and return how many there were.
+
+    `currency` is that of rewards where no condition of the scheme names one. Of several active schemes of a
+    product the one that was activated last is active with us.
+    """
+    unknown = (
+        select(ReferralScheme)
+        .outerjoin(SchemeVersion, SchemeVersion.scheme_id == ReferralScheme.id)
+        .where(SchemeVersion.scheme_id.is_(None))
+        .order_by(ReferralScheme.active.desc(), ReferralScheme.activated_at.desc(), ReferralScheme.id.desc())
+        .with_for_update()
+    )
+    schemes = session.scalars(unknown).all()
+    taken = set(session.scalars(select(ActiveScheme.product)))
+    named = _currencies(session)
+    for scheme in schemes:
+        is_active = scheme.active and scheme.product not in taken
+        state = SchemeState.ACTIVE if is_active else SchemeState.HISTORIC
+        session.add(_version_of(scheme, state, named.get(scheme.id, currency), actor))
+        session.add(SchemeBudget(family_id=scheme.id, total=None, reserved=0, committed=0, spent=0))
+        if is_active:
+            taken.add(scheme.product)
+            session.add(ActiveScheme(product=scheme.product, scheme_id=scheme.id))
+    session.flush()
+    events.record_all(
+        session,
+        [
+            NewEvent("scheme", scheme.id, "scheme.adopted", actor, now, {"product": scheme.product})
+            for scheme in sorted(schemes, key=lambda scheme: scheme.id)
+        ],
+    )
+    return len(schemes)
+
+
+def adopt_referrals(session: Session, *, after: int, now: datetime, limit: int = BATCH) -> Batch:
+    """Give the next referrals above an id their progress and evidence, where they have none.
+
+    A referral that met all conditions is converted, and counts against its referrer's limit, but nothing is
+    granted: the old service did that. The rest is open, or expired when its period is over.
+    """
+    referrals = session.scalars(
+        select(Referral)
+        .outerjoin(ReferralProgress, ReferralProgress.referral_id == Referral.id)
+        .where(Referral.id > after, ReferralProgress.referral_id.is_(None))
+        .order_by(Referral.id)
+        .limit(limit)
+    ).all()
+    if not referrals:
+        return Batch(None, Counter())
+    terms = _terms(session, {referral.referral_scheme_id for referral in referrals})
+    met: dict[int, list[ReferralCondition]] = defaultdict(list)
+    ids = [referral.id for referral in referrals]
+    for row in session.scalars(select(ReferralCondition).where(ReferralCondition.referral_id.in_(ids))):
+        met[row.referral_id].append(row)
+    progress = [
+        _progress_of(referral, terms[referral.referral_scheme_id], met[referral.id], now)
+        for referral in referrals
+    ]
+    session.execute(insert(ReferralProgress), progress)
+    if evidence := [_evidence_of(row) for rows in met.values() for row in rows]:
+        session.execute(insert(ConditionEvidence), evidence)
+    _count_rewards(session, progress)
+    return Batch(ids[-1], Counter(str(row["status"]) for row in progress))
+
+
+def _of_rows(session: Session, present: set[str]) -> list[Difference]:
+    told: list[Difference] = []
+    for column in (
+        ReferralScheme.activated_at,
+        Referral.created_at,
+        ReferralCondition.created_at,
+        PollTask.updated_at,
+    ):
+        table = column.class_.__tablename__
+        zeros = select(func.count()).select_from(column.class_).where(column < func.timestamp(_FIRST_TIME))
+        if table in present and (count := session.scalar(zeros)):
+            told.append(Difference(Weight.STOPS, f"{count} rows of {table} have no valid {column.key}."))
+    if "task_manager" in present:
+        told += _of_task(session.scalar(select(func.count()).select_from(PollTask)) or 0)
+    if "referral_scheme" in present:
+        told += _of_schemes(session)
+    if "condition_table" in present:
+        told += _of_conditions(session)
+    return told
+
+
+def _of_task(rows: int) -> list[Difference]:
+    if rows == 0:
+        return [Difference(Weight.ADDS, "The row of task_manager is missing; it will be added.")]
+    if rows > 1:
+        return [Difference(Weight.STOPS, f"There are {rows} rows of task_manager instead of one.")]
+    return []
+
+
+def _of_schemes(session: Session) -> list[Difference]:
+    told = []
+    several = select(ReferralScheme.product, func.count()).where(ReferralScheme.active)
+    several = several.group_by(ReferralScheme.product).having(func.count() > 1)
+    for product, count in session.execute(several):
+        said = f"{count} schemes of the product {product} are active; with us the last activated one will be."
+        told.append(Difference(Weight.NOTE, said))
+    for scheme_id, kind in session.execute(select(ReferralScheme.id, ReferralScheme.expiry_period_type)):
+        if period_type(kind) is None:
+            said = f"The scheme {scheme_id} has a period of type {kind!r}, which is unknown: it never ends."
+            told.append(Difference(Weight.NOTE, said))
+    return told
+
+
+def _of_conditions(session: Session) -> list[Difference]:
+    known = (SIGN_UP, VERIFICATION, SPEND)
+    unmet = select(Condition.name, Condition.event_type).where(Condition.event_type.not_in(known))
+    return [
+        Difference(
+            Weight.NOTE,
+            f"The condition {name} waits for {event_type!r}, which nothing tells of: only"
+            f" {', '.join(known)} are known.",
+        )
+        for name, event_type in session.execute(unmet)
+    ]
+
+
+def _count_without(session: Session, theirs: Any, ours: Any, present: set[str]) -> int:
+    if theirs.class_.__tablename__ not in present:
+        return 0
+    counted = select(func.count()).select_from(theirs.class_)
+    if ours.class_.__tablename__ in present:
+        counted = counted.outerjoin(ours.class_, ours == theirs).where(ours.is_(None))
+    return session.scalar(counted) or 0
+
+
+def _version_of(scheme: ReferralScheme, state: SchemeState, currency: str, actor: Actor) -> SchemeVersion:
+    return SchemeVersion(
+        scheme_id=scheme.id,
+        family_id=scheme.id,
+        version=1,
+        name=f"{scheme.product} {scheme.id}",
+        state=state,
+        currency=currency,
+        created_by=actor.name,
+        created_at=scheme.activated_at,
+    )
+
+
+def _currencies(session: Session) -> dict[int, str]:
+    """Return the currency that the conditions of each scheme name, where they do."""
+    found: dict[int, str] = {}
+    for scheme_id, data in session.execute(select(SchemeCondition.referral_scheme_id, SchemeCondition.data)):
+        try:
+            told = json.loads(data)
+        except ValueError:
+            continue
+        currency = told.get("currency") if isinstance(told, dict) else None
+        if isinstance(currency, str) and len(currency) == 3 and currency.isalpha():
+            found.setdefault(scheme_id, currency.upper())
+    return found
+
+
+def _terms(session: Session, scheme_ids: set[int]) -> Mapping[int, _Terms]:
+    conditions: dict[int, list[int]] = defaultdict(list)
+    asked = (
+        select(SchemeCondition.referral_scheme_id, SchemeCondition.condition_id)
+        .where(SchemeCondition.referral_scheme_id.in_(scheme_ids))
+        .order_by(SchemeCondition.referral_scheme_id, SchemeCondition.ordinal, SchemeCondition.condition_id)
+    )
+    for scheme_id, condition_id in session.execute(asked):
+        conditions[scheme_id].append(condition_id)
+    schemes = session.scalars(select(ReferralScheme).where(ReferralScheme.id.in_(scheme_ids)))
+    return {
+        scheme.id: _Terms(
+            tuple(conditions[scheme.id]), scheme.expiry_period_type, scheme.expiry_period_length
+        )
+        for scheme in schemes
+    }
+
+
+def _progress_of(
+    referral: Referral, terms: _Terms, met: Sequence[ReferralCondition], now: datetime
+) -> dict[str, Any]:
+    expires_at = end_of_period(referral.created_at, terms.period_type, terms.period_length)
+    done = {row.condition_id for row in met}
+    ended_at = None
+    if terms.conditions and done.issuperset(terms.conditions):
+        status = ReferralStatus.CONVERTED
+        ended_at = max(row.created_at for row in met)
+    elif expires_at is not None and expires_at <= now:
+        status, ended_at = ReferralStatus.EXPIRED, expires_at
+    elif done.intersection(terms.conditions[1:]):
+        status = ReferralStatus.QUALIFYING
+    else:
+        status = ReferralStatus.STARTED
+    return {
+        "referral_id": referral.id,
+        "family_id": referral.referral_scheme_id,
+        "scheme_id": referral.referral_scheme_id,
+        "user_id": referral.user_id,
+        "referrer_user_id": referral.referrer_user_id,
+        "invitation_id": None,
+        "status": status,
+        "review": Review.APPROVED if status is ReferralStatus.CONVERTED else Review.PENDING,
+        "started_at": referral.created_at,
+        "expires_at": expires_at,
+        "ended_at": ended_at,
+    }
+
+
+def _evidence_of(row: ReferralCondition) -> dict[str, Any]:
+    return {
+        "referral_id": row.referral_id,
+        "condition_id": row.condition_id,
+        "source": SOURCE,
+        "source_id": f"referral_condition {row.referral_id}/{row.condition_id}",
+        "at": row.created_at,
+    }
+
+
+def _count_rewards(session: Session, progress: Sequence[Mapping[str, Any]]) -> None:
+    earned = Counter(
+        (row["family_id"], row["referrer_user_id"])
+        for row in progress
+        if row["status"] is ReferralStatus.CONVERTED
+    )
+    if not earned:
+        return
+    rows = [
+        {"family_id": family, "referrer_user_id": referrer, "rewards": number}
+        for (family, referrer), number in sorted(earned.items())
+    ]
+    added = mysql.insert(ReferrerUsage)
+    session.execute(
+        added.on_duplicate_key_update(rewards=ReferrerUsage.rewards + added.inserted.rewards), rows
+    )

@@ -1,0 +1,199 @@
+"""What both sides earn by a conversion: once, within the referrer's limit and the scheme's budget.
+
+A reward that is earned, or only held back by a review, has its amount set aside in the budget; one that
+found no room, or was denied, waits without.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from enum import StrEnum
+
+from sqlalchemy import CursorResult, select, update
+from sqlalchemy.orm import Session
+
+from portal import events, work
+from portal.db import database_now
+from portal.referrals import budget
+from portal.referrals.models import Reward
+from portal.referrals.progress_models import ReferralProgress
+from portal.referrals.recorder import Recorder
+from portal.referrals.reward_models import RewardGrant
+from portal.referrals.states import REWARD_TRANSITIONS, Review, RewardStatus
+from portal.referrals.terms import Terms
+from portal.transitions import origins
+
+WORK_KIND = "reward"
+LANE = "rewards"
+REFERRER, RECRUIT = "referrer", "recruit"
+
+
+class Hold(StrEnum):
+    """Why a reward is pending."""
+
+    IN_REVIEW = "in-review"
+    DENIED = "denied"
+    LIMIT_REACHED = "limit-reached"
+    BUDGET_EXHAUSTED = "budget-exhausted"
+
+
+REASONS = {
+    Hold.IN_REVIEW: "The fraud check flagged the referral; its rewards wait for approval.",
+    Hold.DENIED: "The review denied the rewards of this referral.",
+    Hold.LIMIT_REACHED: "The referrer has earned as many rewards as the scheme allows.",
+    Hold.BUDGET_EXHAUSTED: "The budget of the scheme has no room for this referral's rewards.",
+}
+
+
+def grant_rewards(
+    session: Session, progress: ReferralProgress, terms: Terms, recorder: Recorder
+) -> list[RewardGrant]:
+    """Make the rewards of both sides of a referral that has converted, and let them be earned."""
+    scheme = terms.scheme
+    sides = {
+        REFERRER: (progress.referrer_user_id, scheme.referrer_reward_id),
+        RECRUIT: (progress.user_id, scheme.recruit_reward_id),
+    }
+    grants = []
+    for side, (user_id, reward_id) in sides.items():
+        grant = RewardGrant(
+            uuid=recorder.new_id(),
+            referral_id=progress.referral_id,
+            family_id=progress.family_id,
+            side=side,
+            user_id=user_id,
+            reward_id=reward_id,
+            amount=session.get_one(Reward, reward_id).amount,
+            currency=terms.currency,
+            status=RewardStatus.PENDING,
+            attempts=0,
+            earned_at=recorder.now,
+        )
+        session.add(grant)
+        grants.append(grant)
+    session.flush()
+    settle(session, progress, terms, grants, recorder)
+    return grants
+
+
+def settle(
+    session: Session,
+    progress: ReferralProgress,
+    terms: Terms,
+    grants: Sequence[RewardGrant],
+    recorder: Recorder,
+) -> None:
+    """Let pending rewards without room in the budget be earned, or say what holds them back now.
+
+    The caller holds the lock of the progress row. Both sides find room together or neither does; a
+    referrer over the limit costs nothing, and the recruit's reward does not wait for it.
+    """
+    if progress.review == Review.DENIED:
+        for grant in grants:
+            hold(session, grant, Hold.DENIED, recorder)
+        return
+    counted = [grant for grant in grants if grant.side == RECRUIT or _is_within_limit(session, grant, terms)]
+    for grant in grants:
+        if grant not in counted:
+            hold(session, grant, Hold.LIMIT_REACHED, recorder)
+    if not counted:
+        return
+    if not budget.reserve(session, progress.family_id, _cost(counted)):
+        for grant in counted:
+            _give_reward_back(session, grant)
+            hold(session, grant, Hold.BUDGET_EXHAUSTED, recorder)
+        return
+    for grant in counted:
+        if progress.review == Review.FLAGGED:
+            hold(session, grant, Hold.IN_REVIEW, recorder)
+        else:
+            earn(session, grant, recorder)
+
+
+def earn(session: Session, grant: RewardGrant, recorder: Recorder) -> None:
+    """Let a reward whose amount is reserved be delivered."""
+    if not _set_status(session, grant, RewardStatus.EARNED, earned_at=recorder.now):
+        return
+    budget.move(session, grant.family_id, grant.amount, "reserved", "committed")
+    work.enqueue(session, WORK_KIND, [work.New(grant.id, LANE)], database_now(session))
+    events.record(session, recorder.event(grant.referral_id, "reward.earned", **told(grant)))
+
+
+def hold(session: Session, grant: RewardGrant, why: Hold, recorder: Recorder) -> None:
+    """Say why a reward is pending; said again, nothing happens."""
+    if grant.code == why:
+        return
+    grant.code, grant.reason = why, REASONS[why]
+    session.flush()
+    data = told(grant) | {"code": grant.code, "reason": grant.reason}
+    events.record(session, recorder.event(grant.referral_id, "reward.pending", **data))
+
+
+def set_aside_as(grant: RewardGrant) -> budget.Part | None:
+    """Tell in which part of the budget the amount of a reward that is not delivered yet is set aside."""
+    if grant.status in (RewardStatus.EARNED, RewardStatus.FAILED):
+        return "committed"
+    is_held = grant.status == RewardStatus.PENDING and grant.code == Hold.IN_REVIEW
+    return "reserved" if is_held else None
+
+
+def release(session: Session, grant: RewardGrant) -> None:
+    """Give back what is set aside for a reward in the budget, and in the referrer's limit."""
+    _give_back(session, grant, set_aside_as(grant))
+
+
+def cancel(session: Session, grant: RewardGrant, code: str, reason: str, recorder: Recorder) -> bool:
+    """Cancel a reward that will not be delivered; return whether its status allowed it."""
+    part = set_aside_as(grant)
+    if not _set_status(
+        session, grant, RewardStatus.CANCELLED, code=code, reason=reason, ended_at=recorder.now
+    ):
+        return False
+    _give_back(session, grant, part)
+    data = told(grant) | {"code": code, "reason": reason}
+    events.record(session, recorder.event(grant.referral_id, "reward.cancelled", **data))
+    return True
+
+
+def grants_of(session: Session, referral_id: int) -> list[RewardGrant]:
+    """Return the rewards of a referral, as they are now."""
+    rows = select(RewardGrant).where(RewardGrant.referral_id == referral_id).order_by(RewardGrant.id)
+    return list(session.scalars(rows.with_for_update().execution_options(populate_existing=True)))
+
+
+def _is_within_limit(session: Session, grant: RewardGrant, terms: Terms) -> bool:
+    return budget.take_reward(session, grant.family_id, grant.user_id, terms.scheme.limit_rewards)
+
+
+def _give_back(session: Session, grant: RewardGrant, part: budget.Part | None) -> None:
+    if part is not None:
+        budget.release(session, grant.family_id, grant.amount, part)
+        _give_reward_back(session, grant)
+
+
+def _give_reward_back(session: Session, grant: RewardGrant) -> None:
+    if grant.side == REFERRER:
+        budget.give_reward_back(session, grant.family_id, grant.user_id)
+
+
+def _cost(grants: Sequence[RewardGrant]) -> Decimal:
+    return sum((grant.amount for grant in grants), Decimal(0))
+
+
+def _set_status(session: Session, grant: RewardGrant, status: RewardStatus, **more: object) -> bool:
+    changed = session.execute(
+        update(RewardGrant)
+        .where(RewardGrant.id == grant.id, RewardGrant.status.in_(origins(REWARD_TRANSITIONS, status)))
+        .values({"status": status, "code": None, "reason": None} | more)
+    )
+    return isinstance(changed, CursorResult) and changed.rowcount == 1
+
+
+def told(grant: RewardGrant) -> dict[str, object]:
+    """Return what events tell of a reward."""
+    return {
+        "grant_id": grant.id,
+        "side": grant.side,
+        "user_id": grant.user_id,
+        "amount": str(grant.amount),
+        "currency": grant.currency,
+    }

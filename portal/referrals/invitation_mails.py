@@ -1,0 +1,183 @@
+"""The mail of an invitation: what is to be sent, what came of it, and what the provider tells later."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, CursorResult, select, update
+from sqlalchemy.orm import Session
+
+from portal import events, work
+from portal.clients.mail_notices import MailNotice
+from portal.crypto import DataCipher
+from portal.db import database_now
+from portal.errors import Upstream
+from portal.events import Actor, NewEvent
+from portal.referrals.invitation_models import Invitation
+from portal.referrals.invitations import SUBJECT
+from portal.referrals.states import MAIL_TRANSITIONS, MailStatus
+from portal.transitions import origins
+from portal.work import Claimed, Moved
+
+# Seconds before each retry.
+RETRY = (10.0, 60.0, 300.0, 1800.0, 7200.0)
+# Claims beyond the attempts of a mail that its worker may cost before the mail is held to be the cause.
+_CRASHES_ALLOWED = 3
+# In these nothing is known yet of the mail that is to go out.
+_OPEN = (MailStatus.QUEUED, MailStatus.UNKNOWN)
+_STATUS_OF_NOTICE = {
+    "delivery": MailStatus.DELIVERED,
+    "bounce": MailStatus.BOUNCED,
+    "complaint": MailStatus.COMPLAINED,
+}
+_ADDRESS = re.compile(r"\S+@\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One attempt to send the mail of an invitation: under which key, to whom, with which token."""
+
+    claimed: Claimed
+    key: str
+    to: str
+    token: str
+
+    @property
+    def is_given_up(self) -> bool:
+        """Tell whether the workers that tried it ended too often for another try."""
+        return self.claimed.attempt > len(RETRY) + 1 + _CRASHES_ALLOWED
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What one attempt came to: the provider's message id, or the error."""
+
+    letter: Letter
+    came_of_it: str | Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The keys among some notices that are of invitations, and how many of those said something new."""
+
+    keys: frozenset[str]
+    new: int
+
+
+def take_letters(session: Session, claims: Sequence[Claimed], cipher: DataCipher) -> list[Letter]:
+    """Return what is to be sent for claimed work, and end the work for which there is nothing to send.
+
+    Such is a mail that the provider's notices have told of meanwhile, though its answer was lost, and
+    one whose person was erased.
+    """
+    ids = [claimed.reference for claimed in claims]
+    found = {row.id: row for row in session.scalars(select(Invitation).where(Invitation.id.in_(ids)))}
+    letters, idle = [], []
+    for claimed in claims:
+        row = found.get(claimed.reference)
+        if row is None or not (row.address and row.token and row.mail_key) or row.mail_status not in _OPEN:
+            idle.append(claimed.id)
+            continue
+        to, token = cipher.decrypt(row.address).decode(), cipher.decrypt(row.token).decode()
+        letters.append(Letter(claimed, row.mail_key, to, token))
+    work.finish(session, idle)
+    return letters
+
+
+def keep_posted(session: Session, posted: Sequence[Posted], *, actor: Actor, now: datetime) -> None:
+    """Keep what attempts came to; of those whose lease has run out to somebody else, nothing."""
+    owned = work.still_owned(session, [one.letter.claimed for one in posted])
+    clock = database_now(session)
+    for one in posted:
+        if one.letter.claimed.id not in owned:
+            continue
+        if isinstance(one.came_of_it, Upstream):
+            _keep_failure(session, one.letter, one.came_of_it, clock, actor, now)
+        else:
+            work.finish(session, [one.letter.claimed.id])
+            sent = _set(session, one.letter.key, MailStatus.SENT, None)
+            if sent:
+                data: dict[str, object] = {"message_id": one.came_of_it}
+                _tell(session, one.letter.claimed.reference, "invitation.mail-sent", data, actor, now)
+
+
+def take_notices(session: Session, notices: Sequence[MailNotice], *, actor: Actor) -> Taken:
+    """Show on invitations what the provider says of their mails."""
+    keys = [notice.effect_key for notice in notices]
+    found = select(Invitation.mail_key, Invitation.id).where(Invitation.mail_key.in_(keys))
+    ids = {row.mail_key: row.id for row in session.execute(found) if row.mail_key}
+    new = 0
+    for notice in sorted(notices, key=lambda notice: notice.effect_key):
+        invitation_id = ids.get(notice.effect_key)
+        if invitation_id is None:
+            continue
+        status, reason = _STATUS_OF_NOTICE[notice.kind], without_addresses(notice.reason)
+        # An absent person's answer comes as a transient bounce, after the delivery.
+        expected = (*_OPEN, MailStatus.SENT) if notice.kind == "bounce" and not notice.permanent else None
+        if _set(session, notice.effect_key, status, reason, expected):
+            new += 1
+            data: dict[str, object] = {"reason": reason} if reason else {}
+            _tell(session, invitation_id, f"invitation.mail-{status}", data, actor, notice.at)
+    return Taken(frozenset(ids), new)
+
+
+def without_addresses(said: str | None) -> str | None:
+    """Take the mail addresses out of what an outside system said: reasons hold no personal data."""
+    return _ADDRESS.sub("the address", said) if said else None
+
+
+def _keep_failure(
+    session: Session, letter: Letter, error: Upstream, clock: datetime, actor: Actor, now: datetime
+) -> None:
+    reason = without_addresses(error.reason)
+    attempt = letter.claimed.attempt
+    retries = error.retryable and attempt <= len(RETRY)
+    data: dict[str, object] = {"code": error.code, "reason": reason, "attempt": attempt}
+    if error.outcome_unknown:
+        _set(session, letter.key, MailStatus.UNKNOWN, reason, _OPEN)
+    elif not retries:
+        # After an attempt of which nobody knows, a failure of the last one does not make it known.
+        _set(session, letter.key, MailStatus.FAILED, reason, (MailStatus.QUEUED,))
+    _explain(session, letter.key, reason)
+    if retries:
+        due_at = clock + timedelta(seconds=RETRY[attempt - 1])
+        work.move_on(session, [Moved(letter.claimed.id, letter.claimed.lane, attempt, due_at)])
+        data["next_at"] = due_at.isoformat()
+    else:
+        work.finish(session, [letter.claimed.id])
+    _tell(session, letter.claimed.reference, "invitation.mail-failed", data, actor, now)
+
+
+def _set(
+    session: Session,
+    key: str,
+    status: MailStatus,
+    reason: str | None,
+    expected: Sequence[MailStatus] | None = None,
+) -> bool:
+    allowed = origins(MAIL_TRANSITIONS, status) if expected is None else expected
+    return _update(session, key, Invitation.mail_status.in_(allowed), status, reason)
+
+
+def _explain(session: Session, key: str, reason: str | None) -> None:
+    """Say why a mail is still open, whatever its status."""
+    _update(session, key, Invitation.mail_status.in_(_OPEN), None, reason)
+
+
+def _update(
+    session: Session, key: str, condition: ColumnElement[bool], status: MailStatus | None, reason: str | None
+) -> bool:
+    changed = session.execute(
+        update(Invitation)
+        .where(Invitation.mail_key == key, condition)
+        .values(mail_reason=reason, **({"mail_status": status} if status else {})),
+        execution_options={"synchronize_session": False},
+    )
+    return isinstance(changed, CursorResult) and changed.rowcount == 1
+
+
+def _tell(
+    session: Session, invitation_id: int, kind: str, data: dict[str, object], actor: Actor, at: datetime
+) -> None:
+    events.record(session, NewEvent(SUBJECT, invitation_id, kind, actor, at, data))

@@ -1,0 +1,81 @@
+"""The entrance to referrals: search, the funnel of a period, and what is left of each budget."""
+
+from datetime import timedelta
+
+from cryptography.exceptions import InvalidTag
+from flask import Blueprint, render_template, request
+from sqlalchemy.orm import Session
+
+from portal.referrals.addresses import mask
+from portal.referrals.invitation_models import Invitation
+from portal.referrals.queries_budget import read_budgets
+from portal.referrals.queries_funnel import MOST_INVITATIONS, read_funnel
+from portal.referrals.queries_schemes import Scheme, list_schemes
+from portal.referrals.queries_search import MOST_FOUND, Found, search
+from portal.referrals.states import SchemeState
+from portal.web.context import current_person, reading, runtime
+from portal.web.permissions import everybody
+
+blueprint = Blueprint("referrals", __name__)
+
+PERIODS = {"7": "7 days", "28": "28 days", "90": "90 days", "365": "a year"}
+_LONGEST_QUERY = 400
+
+
+@blueprint.get("/referrals")
+@everybody
+def show() -> str:
+    query = request.args.get("q", "")[:_LONGEST_QUERY]
+    asked = request.args.get("days", "")
+    days = asked if asked in PERIODS else "28"
+    family_id = request.args.get("scheme", type=int)
+    now = runtime().clock()
+    with reading() as session:
+        found = search(session, query, runtime().cipher) if query.strip() else None
+        schemes = _newest_of_each(session)
+        chosen = next((one for one in schemes if one.family_id == family_id), None)
+        versions = list_schemes(session, family_id=chosen.family_id) if chosen else None
+        funnel = read_funnel(
+            session,
+            since=now - timedelta(days=int(days)),
+            until=now,
+            scheme_ids=[one.id for one in versions] if versions else None,
+        )
+        budgets = read_budgets(session, [one.family_id for one in schemes], now)
+    return render_template(
+        "referrals/referrals.html",
+        query=query,
+        found=found,
+        addresses=_addresses(found),
+        most_found=MOST_FOUND,
+        funnel=funnel,
+        most_invitations=MOST_INVITATIONS,
+        periods=PERIODS,
+        days=days,
+        schemes=schemes,
+        chosen=chosen,
+        budgets=budgets,
+        as_of=now,
+    )
+
+
+def _newest_of_each(session: Session) -> list[Scheme]:
+    """Return one version of each scheme that is or was active: the active one, else the newest."""
+    found: dict[int, Scheme] = {}
+    for state in (SchemeState.ACTIVE, SchemeState.HISTORIC):
+        for scheme in list_schemes(session, state=state):
+            if scheme.activated_at is not None:
+                found.setdefault(scheme.family_id, scheme)
+    return list(found.values())
+
+
+def _addresses(found: Found | None) -> dict[int, str | None]:
+    return {one.id: _address(one) for one in found.invitations} if found else {}
+
+
+def _address(invitation: Invitation) -> str | None:
+    try:
+        address = runtime().cipher.decrypt(invitation.address).decode() if invitation.address else None
+    except InvalidTag:
+        return None
+    return mask(address) if address and not current_person().is_support else address

@@ -1,0 +1,76 @@
+"""Notices of SES are read for what they say of mails that are ours."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from portal.clients.mail_notices import MailNotice, read_notice
+
+AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+STAMP = "2026-11-20T12:00:00.000Z"
+
+
+def notice(kind: str, about: dict[str, Any], source: str = "bounce+key-1@mail.waybill.example") -> str:
+    mail = {"source": source, "messageId": "m-1"}
+    return json.dumps({"notificationType": kind, "mail": mail, kind.lower(): {"timestamp": STAMP} | about})
+
+
+def test_a_delivery_tells_nothing_but_itself() -> None:
+    assert read_notice(notice("Delivery", {})) == MailNotice("delivery", "key-1", "m-1", AT)
+
+
+@pytest.mark.parametrize(
+    ("about", "reason", "permanent"),
+    [
+        (
+            {
+                "bounceType": "Permanent",
+                "bounceSubType": "General",
+                "bouncedRecipients": [{"diagnosticCode": "550 5.1.1"}],
+            },
+            "Permanent bounce, General: 550 5.1.1",
+            True,
+        ),
+        (
+            {"bounceType": "Transient", "bounceSubType": "MailboxFull"},
+            "Transient bounce, MailboxFull.",
+            False,
+        ),
+        ({}, "Undetermined bounce, Undetermined.", False),
+    ],
+)
+def test_a_bounce_tells_its_reason_and_whether_it_is_final(
+    about: dict[str, Any], reason: str, permanent: bool
+) -> None:
+    found = read_notice(notice("Bounce", about))
+    assert found == MailNotice("bounce", "key-1", "m-1", AT, reason, permanent)
+
+
+def test_a_reason_without_end_is_cut() -> None:
+    found = read_notice(notice("Bounce", {"bouncedRecipients": [{"diagnosticCode": "x" * 10_000}]}))
+    assert found is not None
+    assert len(found.reason or "") == 500
+
+
+def test_a_complaint_tells_its_kind() -> None:
+    found = read_notice(notice("Complaint", {"complaintFeedbackType": "abuse"}))
+    assert found is not None
+    assert (found.kind, found.reason) == ("complaint", "The recipient complained: abuse.")
+
+
+def test_an_envelope_and_the_name_of_event_publishing_are_understood() -> None:
+    plain = json.loads(notice("Delivery", {}))
+    plain["eventType"] = plain.pop("notificationType")
+    wrapped = {"Type": "Notification", "Message": json.dumps(plain)}
+    assert read_notice(json.dumps(wrapped)) == MailNotice("delivery", "key-1", "m-1", AT)
+
+
+@pytest.mark.parametrize(
+    "body", [notice("Send", {}), notice("Delivery", {}, source="orders@mail.waybill.example"), "{}"]
+)
+def test_what_is_not_of_our_mails_is_none(body: str) -> None:
+    assert read_notice(body) is None

@@ -1,0 +1,67 @@
+"""A job of referrals that is killed at any named point loses nothing and does nothing twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from portal.clients.aws import make_client
+from portal.runtime import Runtime
+from sandbox.backbone import Backbone
+from sandbox.child import Child
+from tests.faults.referral_events import (
+    Story,
+    assert_rewards_as_submitted,
+    assert_rows_as_submitted,
+    publish,
+)
+from tests.faults.test_referral_events import QUEUES, left, undelivered
+from tests.servers.waiting import wait_until
+
+SECONDS = 60
+JOBS = ("sign-ups", "verifications", "rewards")
+POINTS = {
+    "sign-ups": ("before-commit", "after-commit", "after-acknowledge"),
+    "verifications": ("before-handling", "before-acknowledge"),
+    "rewards": ("before-call", "after-call", "after-commit"),
+}
+
+
+@pytest.fixture
+def started() -> Iterator[list[Child]]:
+    """Give a list for jobs that are stopped at the end."""
+    jobs: list[Child] = []
+    yield jobs
+    for job in jobs:
+        os.kill(job.pid, signal.SIGTERM)
+    for job in jobs:
+        job.stop()
+
+
+@pytest.mark.parametrize(
+    ("job", "point"), [(job, point) for job, points in POINTS.items() for point in points]
+)
+def test_a_listener_or_courier_killed_at_a_named_point_leaves_all_as_submitted(
+    backbone: Backbone, runtime: Runtime, started: list[Child], job: str, point: str
+) -> None:
+    random = Random(7)
+    story = Story.tell(random, 12, runtime.clock())
+    story.prepare(runtime)
+    prompt, late = story.messages(random)
+    sns = make_client("sns", runtime.settings)
+    topics = {queue: sns.create_topic(Name=queue)["TopicArn"] for queue in QUEUES}
+    publish(runtime, sns, topics, prompt + late)
+    started.append(backbone.start_jobs(*(name for name in JOBS if name != job)))
+    victim = backbone.start_jobs(job, KILL_AT=f"{job}.{point}")
+
+    assert victim.wait(SECONDS) == -signal.SIGKILL, victim.log_tail()
+    started.append(backbone.start_jobs(job))
+
+    wait_until(lambda: left(runtime) == 0, SECONDS, "all messages are taken")
+    wait_until(lambda: undelivered(runtime) == 0, SECONDS, "all rewards are delivered")
+    assert_rows_as_submitted(runtime, story)
+    assert_rewards_as_submitted(runtime, backbone.client, story)

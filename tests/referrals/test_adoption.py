@@ -1,0 +1,356 @@
+"""A database of the old service is taken over: our rows beside its own, of which not one column changes.
+
+The server is one of that age: its first timestamp column updates itself with every update of a row.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, func, select, text
+
+from portal.db import Database
+from portal.events import Actor, Event
+from portal.referrals import schemes
+from portal.referrals.models import Referral, ReferralScheme
+from portal.referrals.progress_models import ConditionEvidence, ReferralProgress
+from portal.referrals.queries_schemes import get_scheme
+from portal.referrals.reward_models import RewardGrant
+from portal.referrals.scheme_models import ActiveScheme, ReferrerUsage, SchemeBudget, SchemeVersion
+from portal.referrals.scheme_terms import terms_of
+from tests.referrals import established
+from tests.servers import mariadb as mariadbs
+from tests.servers.urls import Urls
+from tests.web.portal import environment_for
+
+pytestmark = pytest.mark.mariadb
+ROOT = Path(__file__).parents[2]
+REFERRALS = 5_000
+FILLED = (
+    "INSERT INTO reward VALUES (1, 'ten', 'Ten dollars', 10.00), (2, 'five', NULL, 5.00)",
+    """INSERT INTO referral_scheme VALUES
+    (1, 'card', 'DAYS', 30, 5, 2, 1, 0, '2024-01-01 00:00:00'),
+    (2, 'card', 'months', 1, 5, 2, 1, 1, '2025-01-01 00:00:00'),
+    (3, 'loan', 'fortnight', 2, 5, 2, 1, 1, '2025-02-01 00:00:00'),
+    (4, 'loan', 'year', 100, 5, 2, 1, 1, '2025-03-01 00:00:00')""",
+    """INSERT INTO condition_table VALUES
+    (1, 'sign-up', NULL, 'user_signup'), (2, 'verified', NULL, 'kyc'), (3, 'spent', NULL, 'spend')""",
+    """INSERT INTO referral_scheme_condition_table VALUES
+    (1, 1, 1, ''), (1, 2, 2, '{}'), (2, 1, 1, 'not json'), (4, 1, 1, ''), (4, 2, 2, ''),
+    (2, 3, 2, '{"threshold": "10", "currency": "eur"}')""",
+    f"""INSERT INTO referral (id, referrer_user_id, user_id, created_at, referral_scheme_id)
+    SELECT seq, 1000 + MOD(seq, 7), 5000 + seq, '2025-03-31 12:00:00' + INTERVAL seq SECOND, 1 + MOD(seq, 4)
+    FROM seq_1_to_{REFERRALS}""",
+    """INSERT INTO referral_condition
+    SELECT id, 1, created_at FROM referral""",
+    """INSERT INTO referral_condition
+    SELECT id, 2, created_at + INTERVAL 1 DAY FROM referral
+    WHERE MOD(id, 3) = 0 AND referral_scheme_id IN (1, 4)""",
+    """INSERT INTO referral_condition
+    SELECT id, 3, created_at + INTERVAL 2 DAY FROM referral
+    WHERE MOD(id, 5) = 0 AND referral_scheme_id = 2""",
+    "INSERT INTO task_manager VALUES (3, 1, '2025-06-06 06:06:06')",
+)
+
+
+@pytest.fixture(scope="module")
+def old_server() -> Iterator[mariadbs.Cluster]:
+    if missing := mariadbs.missing():
+        pytest.skip(missing)
+    options = ("--explicit-defaults-for-timestamp=OFF", "--sql-mode=")
+    cluster = mariadbs.Cluster.start(mariadbs.Tuning(flush_log_at_commit=0, options=options))
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def old(old_server: mariadbs.Cluster) -> Iterator[Database]:
+    """Give a filled database of the old service."""
+    name = old_server.create_database(f"old_{secrets.token_hex(4)}")
+    database = Database(old_server.writer_url(name), old_server.writer_url(name))
+    with database.writer_engine.begin() as connection:
+        established.create(connection)
+        for statement in FILLED:
+            connection.exec_driver_sql(statement)
+    yield database
+    database.dispose()
+    old_server.drop_database(name)
+
+
+def adopt(database: Database, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    url = database.writer_engine.url.render_as_string(hide_password=False)
+    return subprocess.run(
+        [sys.executable, "-m", "portal", "adopt-referrals", *options],
+        env=os.environ | environment_for(Urls(url, url)) | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def contents(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
+    """Give every column of every row of the established tables, as the server writes them."""
+    return {
+        table: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2")]
+        for table in established.TABLES
+    }
+
+
+def statuses(database: Database) -> dict[int, dict[str, int]]:
+    counted = select(ReferralProgress.scheme_id, ReferralProgress.status, func.count())
+    counted = counted.group_by(ReferralProgress.scheme_id, ReferralProgress.status)
+    found: dict[int, dict[str, int]] = {}
+    with database.reader() as session:
+        for scheme_id, status, count in session.execute(counted):
+            found.setdefault(scheme_id, {})[status] = count
+    return found
+
+
+def test_the_first_timestamps_of_this_server_update_themselves(old: Database) -> None:
+    with old.writer_engine.begin() as connection:
+        assert "ON UPDATE" in established.definition(connection)["referral"]
+
+
+def test_a_check_says_what_would_be_added_and_adds_nothing(old: Database) -> None:
+    with old.writer_engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER accept_only_one_row")
+        before = contents(connection)
+    told = adopt(old, "--check")
+    assert told.returncode == 0, told.stderr
+    assert "adds: The trigger accept_only_one_row, which refuses a second row" in told.stdout
+    assert "note: 2 schemes of the product loan are active" in told.stdout
+    assert "note: The scheme 3 has a period of type 'fortnight', which is unknown" in told.stdout
+    assert "note: The condition verified waits for 'kyc', which nothing tells of" in told.stdout
+    assert f"4 schemes and {REFERRALS} referrals have no rows of Waybill's yet." in told.stdout
+    with old.writer_engine.begin() as connection:
+        assert contents(connection) == before
+        tables = set(connection.scalars(text("SHOW TABLES")))
+        assert tables == set(established.TABLES)
+        assert connection.exec_driver_sql("SHOW TRIGGERS").all() == []
+
+
+def test_an_adoption_killed_in_between_goes_on_and_a_second_one_does_nothing(old: Database) -> None:
+    with old.writer_engine.begin() as connection:
+        before, defined = contents(connection), established.definition(connection)
+
+    assert adopt(old, KILL_AT="adoption.batch-committed").returncode == -signal.SIGKILL
+    with old.reader() as session:
+        assert 0 < (session.scalar(select(func.count()).select_from(ReferralProgress)) or 0) < REFERRALS
+    resumed = adopt(old)
+    assert resumed.returncode == 0, resumed.stderr
+    first = statuses(old)
+    again = adopt(old)
+    assert "0 schemes and 0 referrals were adopted." in again.stdout, again.stderr
+
+    assert statuses(old) == first
+    assert first == {
+        1: {"expired": 834, "converted": 416},
+        2: {"expired": 1000, "converted": 250},
+        3: {"started": 1250},
+        4: {"started": 833, "converted": 417},
+    }
+    with old.writer_engine.begin() as connection:
+        assert contents(connection) == before
+        assert established.definition(connection) == defined
+    with old.reader() as session:
+        assert session.scalar(select(func.count()).select_from(RewardGrant)) == 0
+        converted = sum(by_status.get("converted", 0) for by_status in first.values())
+        assert session.scalar(select(func.sum(ReferrerUsage.rewards))) == converted
+        evidence = select(func.count()).where(ConditionEvidence.source == "adopted")
+        assert session.scalar(evidence) == len(before["referral_condition"])
+
+
+def test_each_old_scheme_becomes_a_family_and_the_last_activated_is_active(old: Database) -> None:
+    assert adopt(old, "--currency", "clp").returncode == 0
+    with old.reader() as session:
+        versions = session.scalars(select(SchemeVersion).order_by(SchemeVersion.scheme_id)).all()
+        assert [(one.family_id, one.version, one.state, one.currency) for one in versions] == [
+            (1, 1, "historic", "CLP"),
+            (2, 1, "active", "EUR"),
+            (3, 1, "historic", "CLP"),
+            (4, 1, "active", "CLP"),
+        ]
+        assert versions[1].created_at == datetime(2025, 1, 1, tzinfo=UTC)
+        active = session.execute(select(ActiveScheme.product, ActiveScheme.scheme_id)).all()
+        assert active == [("card", 2), ("loan", 4)]
+        assert session.scalars(select(SchemeBudget.total)).all() == [None] * 4
+        told = session.scalars(select(Event.subject_id).where(Event.kind == "scheme.adopted"))
+        assert told.all() == [1, 2, 3, 4]
+
+
+def test_a_referral_keeps_its_times_and_shows_what_it_met(old: Database) -> None:
+    assert adopt(old).returncode == 0
+    with old.reader() as session:
+        converted = session.get_one(ReferralProgress, 12)
+        referral = session.get_one(Referral, 12)
+        evidence = session.get_one(ConditionEvidence, (12, 2))
+        expired = session.get_one(ReferralProgress, 1)
+    assert (converted.scheme_id, converted.status, converted.review) == (1, "converted", "approved")
+    assert converted.started_at == referral.created_at == datetime(2025, 3, 31, 12, 0, 12, tzinfo=UTC)
+    assert converted.ended_at == evidence.at == datetime(2025, 4, 1, 12, 0, 12, tzinfo=UTC)
+    assert (evidence.amount, evidence.source_id) == (None, "referral_condition 12/2")
+    assert (expired.status, expired.ended_at) == ("expired", datetime(2025, 4, 30, 12, 0, 1, tzinfo=UTC))
+
+
+def test_an_open_referral_that_met_more_than_its_first_condition_is_qualifying(old: Database) -> None:
+    with old.writer_engine.begin() as connection:
+        connection.exec_driver_sql(
+            'INSERT INTO referral_scheme_condition_table VALUES (4, 3, 3, \'{"threshold": "10"}\')'
+        )
+    assert adopt(old).returncode == 0
+    assert statuses(old)[4] == {"started": 833, "qualifying": 417}
+
+
+BROKEN = {
+    "ALTER TABLE reward MODIFY amount decimal(10,2) NOT NULL": (
+        "stops: The column reward.amount is decimal(10,2) instead of decimal(12,2)."
+    ),
+    "ALTER TABLE reward MODIFY name varchar(20) NULL": (
+        "stops: The column reward.name may be empty, unlike the established."
+    ),
+    "ALTER TABLE referral DROP COLUMN referrer_user_id": (
+        "stops: The column referral.referrer_user_id is missing, and what would stand in it is not known."
+    ),
+    "ALTER TABLE referral ADD COLUMN campaign int NOT NULL": (
+        "stops: The column referral.campaign is not one of the established, and has no default"
+    ),
+    "ALTER TABLE task_manager MODIFY id bigint unsigned NOT NULL": (
+        "stops: The column task_manager.id does not count up by itself."
+    ),
+    "ALTER TABLE referral_condition DROP PRIMARY KEY, ADD INDEX (referral_id)": (
+        "stops: The primary key of referral_condition is not (referral_id, condition_id)."
+    ),
+    "ALTER TABLE task_manager ENGINE=MyISAM": "stops: The table task_manager is of the engine MyISAM",
+    "CREATE TABLE event (id int)": "stops: There is a table event already, which Waybill would create.",
+}
+
+
+def test_what_cannot_be_mended_is_said_and_nothing_is_done(old: Database) -> None:
+    with old.writer_engine.begin() as connection:
+        for statement in BROKEN:
+            connection.exec_driver_sql(statement)
+        before = set(connection.scalars(text("SHOW TABLES")))
+    told = adopt(old)
+    assert told.returncode == 1
+    assert [said for said in BROKEN.values() if said not in told.stdout] == []
+    with old.writer_engine.begin() as connection:
+        assert set(connection.scalars(text("SHOW TABLES"))) == before
+
+
+def test_rows_that_cannot_be_understood_are_said_and_nothing_is_done(old: Database) -> None:
+    with old.writer_engine.begin() as connection:
+        connection.exec_driver_sql("SET sql_mode=''")
+        connection.exec_driver_sql("UPDATE referral SET created_at = 0 WHERE id < 3")
+        connection.exec_driver_sql("DROP TRIGGER accept_only_one_row")
+        connection.exec_driver_sql("INSERT INTO task_manager VALUES (4, 0, NOW())")
+    told = adopt(old)
+    assert told.returncode == 1
+    assert "stops: 2 rows of referral have no valid created_at." in told.stdout
+    assert "stops: There are 2 rows of task_manager instead of one." in told.stdout
+
+
+def test_what_is_missing_is_said_and_added(old: Database) -> None:
+    with old.writer_engine.begin() as connection:
+        defined = established.definition(connection)
+        for statement in (
+            "DROP TRIGGER accept_only_one_row",
+            "DELETE FROM task_manager",
+            "ALTER TABLE referral DROP INDEX user_id_idx",
+            "ALTER TABLE condition_table DROP INDEX event_type",
+            "ALTER TABLE referral_condition DROP FOREIGN KEY FK_referralcondition_condition",
+            "ALTER TABLE reward ADD COLUMN colour varchar(9) DEFAULT 'red'",
+        ):
+            connection.exec_driver_sql(statement)
+        before = contents(connection)
+    told = adopt(old)
+    assert told.returncode == 0, told.stdout
+    for said in (
+        "adds: The index user_id_idx on referral (user_id) is missing; it will be added.",
+        "adds: The unique key event_type on condition_table (event_type) is missing; it will be added.",
+        "adds: The foreign key FK_referralcondition_condition from referral_condition.condition_id to",
+        "adds: The row of task_manager is missing; it will be added.",
+        "note: The column reward.colour is not one of the established; it stays as it is.",
+    ):
+        assert said in told.stdout
+    with old.writer_engine.begin() as connection:
+        after, now_defined = contents(connection), established.definition(connection)
+        (task,) = after.pop("task_manager")
+        assert task[1] == 0
+        assert before.pop("task_manager") == []
+        assert after == before
+        for name in ("accept_only_one_row", "condition_table", "referral", "referral_condition"):
+            assert sorted(now_defined[name].split("\n")) == sorted(defined[name].split("\n"))
+
+
+def test_rows_that_a_missing_key_would_refuse_are_said(old: Database) -> None:
+    with old.writer_engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE reward DROP INDEX name")
+        connection.exec_driver_sql("UPDATE reward SET name = 'same'")
+        connection.exec_driver_sql("ALTER TABLE referral DROP FOREIGN KEY FK_referral_referralscheme")
+        connection.exec_driver_sql("UPDATE referral SET referral_scheme_id = 99 WHERE id = 1")
+    told = adopt(old)
+    assert told.returncode == 1
+    assert "stops: The unique key name on reward (name) is missing, and there are rows that are the same" in (
+        told.stdout
+    )
+    assert "to referral_scheme is missing, and there are rows that point to nothing." in told.stdout
+
+
+def test_the_activation_of_another_scheme_leaves_the_time_of_the_old_one(old: Database) -> None:
+    assert adopt(old).returncode == 0
+    now, actor = datetime(2026, 11, 20, 12, tzinfo=UTC), Actor("person", "admin")
+    with old.writer() as session:
+        terms = terms_of(get_scheme(session, 1))
+        valid = replace(terms, conditions=terms.conditions[:1])
+        scheme_id = schemes.update_scheme(session, 1, valid, actor=actor, now=now)
+        schemes.activate_scheme(session, scheme_id, replaces=2, actor=actor, now=now)
+        schemes.retire_scheme(session, 4, actor=actor, now=now)
+    with old.reader() as session:
+        known = session.execute(
+            select(ReferralScheme.id, ReferralScheme.active, ReferralScheme.activated_at).order_by(
+                ReferralScheme.id
+            )
+        )
+        assert known.all() == [
+            (1, False, datetime(2024, 1, 1, tzinfo=UTC)),
+            (2, False, datetime(2025, 1, 1, tzinfo=UTC)),
+            (3, True, datetime(2025, 2, 1, tzinfo=UTC)),
+            (4, False, datetime(2025, 3, 1, tzinfo=UTC)),
+            (scheme_id, True, now),
+        ]
+
+
+def test_an_empty_database_and_sqlite_have_nothing_to_adopt(
+    old_server: mariadbs.Cluster, tmp_path: Path
+) -> None:
+    name = old_server.create_database(f"empty_{secrets.token_hex(4)}")
+    for url, said in (
+        (old_server.writer_url(name), "none of the established tables is in this database"),
+        (f"sqlite:///{tmp_path / 'waybill.db'}", "The old service used MySQL; this is SQLite."),
+    ):
+        told = adopt(Database(url, url))
+        assert (told.returncode, said in told.stdout) == (1, True), told.stderr
+
+
+def test_a_limit_counts_what_the_old_service_has_granted(old: Database) -> None:
+    assert adopt(old).returncode == 0
+    counted = select(ReferralProgress.referrer_user_id, func.count()).where(
+        ReferralProgress.family_id == 2, ReferralProgress.status == "converted"
+    )
+    with old.reader() as session:
+        expected = session.execute(counted.group_by(ReferralProgress.referrer_user_id)).all()
+        used = select(ReferrerUsage.referrer_user_id, ReferrerUsage.rewards).where(
+            ReferrerUsage.family_id == 2
+        )
+        assert sorted(session.execute(used).all()) == sorted(expected)

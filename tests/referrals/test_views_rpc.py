@@ -1,0 +1,53 @@
+"""The page of methods shows each with its parameters, its result and an example true to its models."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+from flask import Flask
+
+from portal.jsonrpc import Methods
+from portal.jsonrpc_reference import describe
+from tests.web.portal import Visitor
+
+
+def test_the_examples_of_all_methods_are_true_to_their_models(app: Flask) -> None:
+    methods: Methods = app.extensions["rpc"]
+    for method in methods:
+        method.bind(json.loads(json.dumps(method.example.params)))
+        told = method.result.dump_json(method.result.validate_python(method.example.result))
+        assert json.loads(told) == method.example.result, method.name
+        assert method.summary.endswith("."), method.name
+
+
+def test_fields_within_fields_are_described_with_their_types(app: Flask) -> None:
+    methods: Methods = app.extensions["rpc"]
+    entry = describe(methods.find("referrals.createreferralscheme"))
+    params = {row.path: (row.type, row.required) for row in entry.params}
+    assert params["conditions[].data"] == ("object", False)
+    assert params["budget"] == ("number or text or null", False)
+    assert params["expiry_period_length"] == ("integer", True)
+    result = {row.path: row.type for row in entry.result}
+    assert result["recruit_reward.amount"] == "text"
+    assert result["retired_at"] == "time or null"
+    assert entry.administrates
+
+
+def test_the_page_shows_every_method_with_its_example(app: Flask, executive: Visitor) -> None:
+    page = executive.get("/rpc-methods")
+    assert page.status_code == 200
+    shown = [
+        json.loads(html.unescape(one))
+        for one in re.findall(r"<pre><code>(.*?)</code></pre>", page.text, re.S)
+    ]
+    methods = list(app.extensions["rpc"])
+    assert [one["method"] for one in shown[::2]] == [method.name for method in methods]
+    assert [one["result"] for one in shown[1::2]] == [method.example.result for method in methods]
+    assert "Only for clients that may administer." in page.text
+    assert "-32602" in page.text
+
+
+def test_visitors_log_in_before_they_see_the_methods(visitor: Visitor) -> None:
+    assert visitor.get("/rpc-methods").status_code == 303
