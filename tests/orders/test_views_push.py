@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Barrier, Thread
 
 import pytest
@@ -62,6 +63,18 @@ def test_a_push_that_fails_again_tells_the_new_reason_and_gives_the_button_back(
     assert "The tax id is not valid." in final.text
     assert "Push to retry" in final.text
     assert "hx-get" not in final.text
+
+
+def test_a_push_that_was_given_up_without_a_call_counts_no_attempt(
+    shown: Scene, stopped: int, support: Visitor
+) -> None:
+    pushed = support.send(PUSH, headers=HTMX)
+    turn = shown.claim(stopped)
+    given_up = Failed(Upstream("It does not answer.", code="tax-documents-unavailable", retryable=False))
+    shown.finish(replace(turn, attempt=turn.attempt - 1), given_up)
+    final = poll(support, pushed)
+    assert status_in(final) == "failed-again"
+    assert "Attempt" not in final.text
 
 
 def test_nothing_is_sent_while_nothing_has_changed(stopped: int, support: Visitor) -> None:
