@@ -40,6 +40,11 @@ class Customer(_Part):
     phone: Name | None = None
     tax_id: Name | None = None
 
+    @field_validator("email", mode="before")
+    @classmethod
+    def _a_blank_mail_address_is_none(cls, email: object) -> object:
+        return None if isinstance(email, str) and not email.strip() else email
+
 
 class Address(_Part):
     """Where the goods go."""

@@ -82,6 +82,11 @@ def test_addresses_that_differ_by_an_accent_are_two() -> None:
     assert content_hash(accented) != content_hash(plain)
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_blank_mail_address_is_a_missing_one(blank: str) -> None:
+    assert canonical_json(parse_order(bare(customer={"email": blank}))) == canonical_json(parse_order(bare()))
+
+
 @settings(deadline=None)
 @given(orders())
 def test_any_order_comes_back_from_its_canonical_json(order: Order) -> None:
