@@ -187,3 +187,9 @@ def test_the_schema_says_what_is_required_and_that_nothing_else_is_allowed() -> 
     assert [part["title"] for part in parts if not part.get("description")] == []
     assert "required" not in schema["$defs"]["Line"]
     json.dumps(schema)
+
+
+@pytest.mark.parametrize("email", ["a\u200b@example.com", f"{'x' * 900}@example.com", "not an address"])
+def test_a_mail_address_that_cannot_be_written_to_does_not_stop_its_order(email: str) -> None:
+    order = parse_order({"number": "1", "lines": [{"sku": "a"}], "customer": {"email": email}})
+    assert order.customer.email == email
