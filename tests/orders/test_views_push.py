@@ -123,6 +123,8 @@ def test_two_sessions_push_at_once_and_one_is_told_who_won(
     with runtime.writer() as session:
         pushes = select(Event).join(AuditEntry, AuditEntry.event_id == Event.id)
         (event,) = session.scalars(pushes.where(Event.kind == "step.push-requested")).all()
+        (too_late,) = session.scalars(pushes.where(Event.kind == "step.push-refused")).all()
+        assert {event.actor, too_late.actor} == {"support", "admin"}
         assert first_broken_link(session) is None
     (loser,) = [answer for answer in answers if answer.status_code == 409]
     assert f"{event.actor} already pushed this" in loser.text
