@@ -165,7 +165,19 @@ class Runner:
         began = self._runtime.clock()
         with self._runtime.metrics.timed("orders.call_seconds", turn.node.effect):
             outcome = self._outcome(turn)
+        if isinstance(outcome, Failed):
+            self._log_failure(turn, outcome.error)
         self._results.put(Result(turn, outcome, began, self._runtime.clock()))
+
+    def _log_failure(self, turn: Turn, error: Upstream) -> None:
+        self._job.log.warning(
+            "attempt failed",
+            order=turn.order.order.number,
+            step=turn.node.id,
+            attempt=turn.attempt,
+            system=turn.node.system,
+            code=error.code,
+        )
 
     def _outcome(self, turn: Turn) -> Outcome:
         if turn.claimed.attempt > len(turn.node.retry) + 1 + _CRASHES_ALLOWED:
@@ -188,7 +200,7 @@ class Runner:
                 self._breakers.passed(system)
             return Failed(error)
         except Exception as error:  # an edge: a defect in a connector must leave its reason with the order
-            self._job.log.exception("connector failed", order_id=turn.order.id, step=turn.node.id)
+            self._job.log.exception("connector failed", order=turn.order.order.number, step=turn.node.id)
             reason = f"The step failed by a defect of ours: {type(error).__name__}: {error}"
             return Failed(Upstream(reason, code="defect", retryable=True, outcome_unknown=True))
         if system and isinstance(outcome, Passed):
@@ -226,7 +238,8 @@ class Runner:
         if len(results) > 1:
             return [turn for result in results for turn in self._commit([result])]
         (result,) = results
-        self._job.log.error("a result cannot be stored", order_id=result.turn.order.id, error=str(error))
+        number = result.turn.order.order.number
+        self._job.log.error("a result cannot be stored", order=number, error=str(error))
         if isinstance(result.outcome, Failed) and result.outcome.error.code == _NOT_STORED.code:
             self._job.count("dropped")
             return []

@@ -63,8 +63,12 @@ def _created(message: Message) -> list[dict[str, Any]]:
 
 
 def _read(job: Job, place: dict[str, Any]) -> Outgoing:
-    bucket, key = place["bucket"]["name"], unquote_plus(place["object"]["key"])
-    version = place["object"].get("versionId")
+    try:
+        bucket, key = place["bucket"]["name"], unquote_plus(place["object"]["key"])
+        version = place["object"].get("versionId")
+    except (KeyError, TypeError, AttributeError) as error:
+        reason = f"The message is no event of the bucket: it names no object ({error})."
+        raise InvalidInput(reason, code="not-an-event") from None
     _refuse_odd_key(key)
     limit = job.runtime.settings.max_document_bytes
     body = job.runtime.files.read(bucket, key, version, max_bytes=limit)

@@ -34,7 +34,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - no threads run yet where children are started
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - no threads run yet where children are started
             )
 
     @property
@@ -80,7 +80,8 @@ class Child:
         return self.log.read_text(errors="replace")[-2000:]
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
+    """Return what a new process does first so that it is told to end when its parent was killed (Linux)."""
     if not sys.platform.startswith("linux"):
         return None
     libc, parent = ctypes.CDLL(None), os.getpid()

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sandbox.child import die_with_parent
+
 HOST = "127.0.0.1"
 SERVICES = ("s3", "sqs", "sns", "ses", "sts")
 NOWHERE = "http://127.0.0.1:9"
@@ -98,6 +100,8 @@ class Emulator:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C must not reach it before its users have stopped: its owner stops it last.
                 start_new_session=True,
+                # One left behind would write into the state of the next; those without state are shared.
+                preexec_fn=die_with_parent() if self.state_dir else None,  # noqa: PLW1509 - as in Child
             )
         return self
 

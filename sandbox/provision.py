@@ -1,6 +1,7 @@
 """Makes what the portal expects of AWS: buckets, queues, topics and subscriptions; again is harmless."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from portal.clients.aws import make_client
@@ -47,7 +48,9 @@ def _queue(sqs: Any, settings: Settings, name: str, **attributes: str) -> str:
 
 
 def _bucket(s3: Any, name: str) -> None:
-    s3.create_bucket(Bucket=name)
+    # The emulator, killed before it saved of which region a bucket is, refuses one that is there.
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=name)
     s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
 
 

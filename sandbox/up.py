@@ -44,14 +44,14 @@ class Kept:
 
 
 def up(home: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Start everything, say where it is, and stop everything on SIGINT or SIGTERM.
+    """Start everything, say where it is, and stop everything on SIGINT, SIGTERM or SIGHUP.
 
     Raises CannotStart when the port is taken, or when a part of it does not start or has ended.
     """
     port = _port(environ)
     kept = _keep(home / "embedded.json", environ)
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
     emulator = Emulator(home / "aws", kept.emulator_port)
     environment = _environment(home, environ, kept)

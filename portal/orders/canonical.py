@@ -36,9 +36,15 @@ class Customer(_Part):
     """Who ordered. The mail address is kept exactly as given, whether or not it can be delivered to."""
 
     name: Label | None = None
-    email: Annotated[str, text(320)] | None = None
+    # An address that cannot be written to must not stop its order: whoever sends a mail judges it.
+    email: Annotated[str, text(1000, r"^[^\x00-\x1f\x7f-\x9f]*$")] | None = None
     phone: Name | None = None
     tax_id: Name | None = None
+
+    @field_validator("email", mode="before")
+    @classmethod
+    def _a_blank_mail_address_is_none(cls, email: object) -> object:
+        return None if isinstance(email, str) and not email.strip() else email
 
 
 class Address(_Part):

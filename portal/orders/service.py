@@ -143,6 +143,14 @@ def push_to_retry(session: Session, order_id: int, element_id: str, *, actor: Ac
     events.record(session, NewEvent("order", order_id, "step.push-requested", actor, now, data))
 
 
+def record_refused_push(
+    session: Session, order_id: int, element_id: str, *, reason: str, actor: Actor, now: datetime
+) -> None:
+    """Put on the audit trail that somebody pushed too late, or what had not stopped."""
+    data = {"element_id": element_id, "reason": reason}
+    events.record(session, NewEvent("order", order_id, "step.push-refused", actor, now, data))
+
+
 def _not_pushable(step: OrderStep) -> Conflict:
     if step.pushed_by is None or step.pushed_at is None:
         return Conflict(

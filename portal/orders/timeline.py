@@ -19,6 +19,8 @@ _LOOKS = {
     "step.failed": ("wait", "refresh", "{step}: attempt {attempt} failed"),
     "step.exception": ("bad", "alert-triangle", "{step}: stopped as an exception"),
     "step.interrupted": ("wait", "bolt", "{step}: attempt {attempt} was interrupted"),
+    "step.push-refused": ("neutral", "send", "A push came too late"),
+    "order.refused": ("neutral", "package", "A document for this order was refused"),
     "step.push-requested": ("info", "send", "{step}: pushed to retry"),
 }
 _TOLD_ELSEWHERE = frozenset(

@@ -11,7 +11,7 @@ from portal.errors import Conflict, NotFound
 from portal.metrics.queries import SILENT_BEATS, open_breakers
 from portal.orders.queries import find_order
 from portal.orders.queries_exceptions import read_push
-from portal.orders.service import push_to_retry
+from portal.orders.service import push_to_retry, record_refused_push
 from portal.orders.states import StepState
 from portal.orders.verdicts import PushState, Verdict
 from portal.web.context import actor, current_person, newest, reading, runtime, writing
@@ -90,6 +90,11 @@ def push(number: str, element_id: str) -> AnyResponse:
             push_to_retry(session, order_id, element_id, actor=actor(), now=runtime().clock())
     except Conflict as refused:
         conflict = refused
+        with writing() as session:
+            order_id = find_order(session, number).id
+            record_refused_push(
+                session, order_id, element_id, reason=refused.reason, actor=actor(), now=runtime().clock()
+            )
     # The loser of a race has written nothing: only the writer is sure to know of the winner.
     with newest() as session:
         area, winner = _read(session, number, element_id)

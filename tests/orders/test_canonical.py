@@ -82,6 +82,11 @@ def test_addresses_that_differ_by_an_accent_are_two() -> None:
     assert content_hash(accented) != content_hash(plain)
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_blank_mail_address_is_a_missing_one(blank: str) -> None:
+    assert canonical_json(parse_order(bare(customer={"email": blank}))) == canonical_json(parse_order(bare()))
+
+
 @settings(deadline=None)
 @given(orders())
 def test_any_order_comes_back_from_its_canonical_json(order: Order) -> None:
@@ -182,3 +187,9 @@ def test_the_schema_says_what_is_required_and_that_nothing_else_is_allowed() -> 
     assert [part["title"] for part in parts if not part.get("description")] == []
     assert "required" not in schema["$defs"]["Line"]
     json.dumps(schema)
+
+
+@pytest.mark.parametrize("email", ["a\u200b@example.com", f"{'x' * 900}@example.com", "not an address"])
+def test_a_mail_address_that_cannot_be_written_to_does_not_stop_its_order(email: str) -> None:
+    order = parse_order({"number": "1", "lines": [{"sku": "a"}], "customer": {"email": email}})
+    assert order.customer.email == email

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Barrier, Thread
 
 import pytest
@@ -64,6 +65,18 @@ def test_a_push_that_fails_again_tells_the_new_reason_and_gives_the_button_back(
     assert "hx-get" not in final.text
 
 
+def test_a_push_that_was_given_up_without_a_call_counts_no_attempt(
+    shown: Scene, stopped: int, support: Visitor
+) -> None:
+    pushed = support.send(PUSH, headers=HTMX)
+    turn = shown.claim(stopped)
+    given_up = Failed(Upstream("It does not answer.", code="tax-documents-unavailable", retryable=False))
+    shown.finish(replace(turn, attempt=turn.attempt - 1), given_up)
+    final = poll(support, pushed)
+    assert status_in(final) == "failed-again"
+    assert "Attempt" not in final.text
+
+
 def test_nothing_is_sent_while_nothing_has_changed(stopped: int, support: Visitor) -> None:
     pushed = support.send(PUSH, headers=HTMX)
     again = support.get(next_poll(pushed), headers=HTMX)
@@ -110,6 +123,8 @@ def test_two_sessions_push_at_once_and_one_is_told_who_won(
     with runtime.writer() as session:
         pushes = select(Event).join(AuditEntry, AuditEntry.event_id == Event.id)
         (event,) = session.scalars(pushes.where(Event.kind == "step.push-requested")).all()
+        (too_late,) = session.scalars(pushes.where(Event.kind == "step.push-refused")).all()
+        assert {event.actor, too_late.actor} == {"support", "admin"}
         assert first_broken_link(session) is None
     (loser,) = [answer for answer in answers if answer.status_code == 409]
     assert f"{event.actor} already pushed this" in loser.text

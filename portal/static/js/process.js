@@ -16,6 +16,7 @@ async function fetchXml(url) {
 function fit(viewer) {
   const canvas = viewer.get("canvas");
   const { inner, outer } = canvas.viewbox();
+  if (!outer.width || !outer.height) return; // not laid out yet, or no longer: the observer calls again
   const whole = Math.min((outer.width - 2 * PADDING) / inner.width, (outer.height - 2 * PADDING) / inner.height, 1);
   const scale = Math.max(whole, LEGIBLE);
   const place = scale > whole ? whereabouts(viewer, inner) : inner;
