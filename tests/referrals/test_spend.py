@@ -37,8 +37,15 @@ def test_the_threshold_is_read_exactly() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    ["", "{}", "[]", '{"threshold": "NaN", "currency": "USD"}', '{"threshold": "x", "currency": "USD"}']
-    + ['{"threshold": "1.00"}', '{"threshold": "1.00", "currency": null}'],
+    [
+        "",
+        "{}",
+        "[]",
+        '{"threshold": "NaN", "currency": "USD"}',
+        '{"threshold": "x", "currency": "USD"}',
+        '{"threshold": "1.00"}',
+        '{"threshold": "1.00", "currency": null}',
+    ],
 )
 def test_a_threshold_that_cannot_be_read_is_none(data: str) -> None:
     threshold = threshold_of(data)
