@@ -17,7 +17,8 @@ from wtforms import (
     SelectField,
     StringField,
 )
-from wtforms.validators import InputRequired, Length, Optional
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import DataRequired, InputRequired, Length, Optional
 
 from portal.errors import InvalidInput, WaybillError
 from portal.referrals.catalogue import NewCondition, NewReward
@@ -72,16 +73,16 @@ class ConditionRow(Form):
 class SchemeForm(FlaskForm):
     """The terms of a scheme, and for a new one its budget."""
 
-    name = StringField("Name", [InputRequired("Give it a name."), Length(max=100)], filters=[_strip])
-    product = StringField("Product", [InputRequired("Enter a product."), Length(max=20)], filters=[_strip])
-    currency = StringField("Currency", [InputRequired("Enter a currency."), Length(max=3)], filters=[_strip])
+    name = StringField("Name", [DataRequired("Give it a name."), Length(max=100)], filters=[_strip])
+    product = StringField("Product", [DataRequired("Enter a product."), Length(max=20)], filters=[_strip])
+    currency = StringField("Currency", [DataRequired("Enter a currency."), Length(max=3)], filters=[_strip])
     referrer_reward_id = SelectField(
         "Reward of the referrer", [InputRequired("Choose a reward.")], coerce=int
     )
     recruit_reward_id = SelectField("Reward of the recruit", [InputRequired("Choose a reward.")], coerce=int)
     expiry_period_length = WholeField("Expires after", [InputRequired("Enter a length.")])
     expiry_period_type = SelectField(
-        "Unit", [InputRequired("Choose a unit.")], choices=[(one.value, one.value) for one in PeriodType]
+        "Unit", [InputRequired("Choose a unit.")], choices=[SelectChoice(one.value) for one in PeriodType]
     )
     limit_rewards = WholeField("Limit of rewards per referrer", [InputRequired("Enter a limit; 0 is none.")])
     budget = AmountField("Budget", [Optional()], places=None)
@@ -89,7 +90,7 @@ class SchemeForm(FlaskForm):
 
     def offer(self, rewards: Sequence[RewardOffer]) -> None:
         """Let rewards be chosen."""
-        choices = [(one.id, f"{one.name} ({one.amount:,.2f})") for one in rewards]
+        choices = [SelectChoice(str(one.id), f"{one.name} ({one.amount:,.2f})") for one in rewards]
         self.referrer_reward_id.choices = self.recruit_reward_id.choices = choices
 
     def terms(self, known: Sequence[KnownCondition], earlier: Scheme | None = None) -> SchemeTerms:
@@ -136,7 +137,7 @@ class BudgetForm(FlaskForm):
 class RewardForm(FlaskForm):
     """A reward that schemes may offer."""
 
-    name = StringField("Name", [InputRequired("Give it a name."), Length(max=20)], filters=[_strip])
+    name = StringField("Name", [DataRequired("Give it a name."), Length(max=20)], filters=[_strip])
     description = StringField("Description", [Length(max=255)], filters=[_strip])
     amount = AmountField("Amount", [InputRequired("Enter an amount.")], places=None)
 
@@ -148,11 +149,9 @@ class RewardForm(FlaskForm):
 class ConditionForm(FlaskForm):
     """A condition that schemes may ask for."""
 
-    name = StringField("Name", [InputRequired("Give it a name."), Length(max=20)], filters=[_strip])
+    name = StringField("Name", [DataRequired("Give it a name."), Length(max=20)], filters=[_strip])
     description = StringField("Description", [Length(max=255)], filters=[_strip])
-    event_type = StringField(
-        "Met by", [InputRequired("Say what meets it."), Length(max=20)], filters=[_strip]
-    )
+    event_type = StringField("Met by", [DataRequired("Say what meets it."), Length(max=20)], filters=[_strip])
 
     def condition(self) -> NewCondition:
         """Return what was entered and found valid."""

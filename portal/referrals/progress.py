@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from portal import events
@@ -104,14 +104,15 @@ def _all_met(session: Session, referral_id: int, terms: Terms) -> bool:
 
 def _convert(session: Session, progress: ReferralProgress, terms: Terms, recorder: Recorder) -> None:
     """Convert, and let both sides earn; the fraud check looks again at what has come in since the start."""
-    _move_on(session, progress, ReferralStatus.CONVERTED, ended_at=recorder.now)
+    if not _move_on(session, progress, ReferralStatus.CONVERTED, ended_at=recorder.now):
+        raise RuntimeError("A referral that was locked could not convert.")
     events.record(session, recorder.event(progress.referral_id, "referral.converted"))
     fraud.check(session, progress, recorder)
     earnings.grant_rewards(session, progress, terms, recorder)
 
 
-def _move_on(session: Session, progress: ReferralProgress, status: ReferralStatus, **ended: datetime) -> None:
-    session.execute(
+def _move_on(session: Session, progress: ReferralProgress, status: ReferralStatus, **ended: datetime) -> bool:
+    moved = session.execute(
         update(ReferralProgress)
         .where(
             ReferralProgress.referral_id == progress.referral_id,
@@ -119,3 +120,4 @@ def _move_on(session: Session, progress: ReferralProgress, status: ReferralStatu
         )
         .values(status=status, **ended)
     )
+    return isinstance(moved, CursorResult) and moved.rowcount == 1

@@ -19,7 +19,13 @@ from portal.referrals.explanations import Check, Known, Polls, Why, check_condit
 from portal.referrals.fraud import flags_of
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.models import PollTask, ReferralCondition, Reward
-from portal.referrals.progress_models import ConditionEvidence, KnownUser, ReferralProgress, SpendSeen
+from portal.referrals.progress_models import (
+    ConditionEvidence,
+    KnownUser,
+    PollRun,
+    ReferralProgress,
+    SpendSeen,
+)
 from portal.referrals.queries_schemes import Scheme, find_schemes
 from portal.referrals.recorder import SUBJECT
 from portal.referrals.reward_models import ReferralFlag, RewardGrant
@@ -158,11 +164,10 @@ def read_timeline(session: Session, user: UserView, *, before: int | None = None
 
 
 def next_poll(session: Session, every: timedelta) -> Polls:
-    """Tell when the spend service is asked next."""
-    task = session.scalars(select(PollTask).limit(1)).first()
-    if task is None:
-        return Polls(None, in_progress=False)
-    return Polls(task.updated_at + every, task.in_progress)
+    """Tell when the spend service is asked next: `every` so long after the last poll began."""
+    is_polling = bool(session.scalar(select(PollTask.in_progress).limit(1)))
+    began = session.scalar(select(PollRun.started_at).order_by(PollRun.id.desc()).limit(1))
+    return Polls(began + every if began else None, is_polling)
 
 
 def _views(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Select, and_, delete, insert, select, union_all
+from sqlalchemy import Select, Subquery, and_, delete, insert, select, union_all
 from sqlalchemy.orm import Session
 
 from portal import events
@@ -88,18 +88,26 @@ def read_open(
     Those that met the condition already, have expired, or came by a scheme without it are left out; the
     batch knows the last id that was looked at, beyond which the next one begins.
     """
+    chosen = _next_ids(after, before, limit)
+    rows = session.execute(_with_what_is_known(chosen, condition_id, now)).all()
+    last_id = rows[-1].referral_id if rows else None
+    return Batch([OpenReferral._make(row[:-1]) for row in rows if row[-1]], now, last_id)
+
+
+def _with_what_is_known(chosen: Subquery, condition_id: int, now: datetime) -> Select[*tuple[Any, ...]]:
     progress = ReferralProgress
-    # Of each status a walk through the index, and only then what else is known of those few: a single
-    # SELECT with EXISTS makes MariaDB read and sort all open referrals for every batch.
-    walks = [select(_walk(status, after, before, limit).subquery()) for status in OPEN]
-    found = union_all(*walks).subquery()
-    chosen = select(found.c.referral_id).order_by(found.c.referral_id).limit(limit).subquery()
     is_asked = and_(
         SchemeCondition.condition_id.is_not(None),
         ReferralCondition.condition_id.is_(None),
         progress.expires_at.is_(None) | (progress.expires_at > now),
     )
-    rows = session.execute(
+    of_scheme = and_(
+        SchemeCondition.referral_scheme_id == progress.scheme_id, SchemeCondition.condition_id == condition_id
+    )
+    met = and_(
+        ReferralCondition.referral_id == progress.referral_id, ReferralCondition.condition_id == condition_id
+    )
+    return (
         select(
             progress.referral_id,
             progress.user_id,
@@ -111,25 +119,19 @@ def read_open(
         .with_hint(ReferralCondition, _BY_KEY, "mysql")
         .select_from(chosen)
         .join(progress, progress.referral_id == chosen.c.referral_id)
-        .outerjoin(
-            SchemeCondition,
-            and_(
-                SchemeCondition.referral_scheme_id == progress.scheme_id,
-                SchemeCondition.condition_id == condition_id,
-            ),
-        )
-        .outerjoin(
-            ReferralCondition,
-            and_(
-                ReferralCondition.referral_id == progress.referral_id,
-                ReferralCondition.condition_id == condition_id,
-            ),
-        )
+        .outerjoin(SchemeCondition, of_scheme)
+        .outerjoin(ReferralCondition, met)
         .outerjoin(SpendSeen, SpendSeen.referral_id == progress.referral_id)
         .order_by(chosen.c.referral_id)
-    ).all()
-    last_id = rows[-1].referral_id if rows else None
-    return Batch([OpenReferral._make(row[:-1]) for row in rows if row[-1]], now, last_id)
+    )
+
+
+def _next_ids(after: int, before: int | None, limit: int) -> Subquery:
+    # Of each status a walk through the index, and only then what else is known of those few: a single
+    # SELECT with EXISTS makes MariaDB read and sort all open referrals for every batch.
+    walks = [select(_walk(status, after, before, limit).subquery()) for status in OPEN]
+    found = union_all(*walks).subquery()
+    return select(found.c.referral_id).order_by(found.c.referral_id).limit(limit).subquery()
 
 
 def _walk(status: str, after: int, before: int | None, limit: int) -> Select[int]:

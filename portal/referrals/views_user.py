@@ -23,8 +23,6 @@ from portal.web.permissions import everybody
 
 blueprint = Blueprint("user", __name__)
 
-POLL_EVERY = timedelta(minutes=2)
-
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -62,7 +60,7 @@ def _page(session: Session, user_id: int, refused: Refused | None) -> str:
         cipher=runtime().cipher,
         masked=not current_person().is_support,
         places=places,
-        poll_every=POLL_EVERY,
+        poll_every=timedelta(seconds=runtime().settings.spend_poll_seconds),
         now=now,
     )
     return render_template(

@@ -20,7 +20,19 @@ from portal.web.permissions import public
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 log = structlog.get_logger()
 
-JOBS = ("transformer", "reader", "runner", "waiting", "mail-events")
+JOBS = (
+    "transformer",
+    "reader",
+    "runner",
+    "waiting",
+    "mail-events",
+    "invitation-mails",
+    "sign-ups",
+    "verifications",
+    "rewards",
+    "expiry",
+    "spend-poller",
+)
 DEADLINE_SECONDS = 2.0
 # A beat takes its time to be written, and a job to start.
 _GRACE_SECONDS = 5.0

@@ -29,7 +29,8 @@ from tests.referrals.scenes import scheme
 
 LIMIT = 4
 RECRUITS_OF_A_REFERRER = 6
-FIRST_RECRUIT = 100_001
+# The reward system refuses users whose id ends in 000: one of the first hundred is.
+FIRST_RECRUIT = 100_901
 TWICE, DISPLACED, LATE = 0.3, 0.3, 0.05
 
 
@@ -199,6 +200,10 @@ def assert_rewards_as_submitted(runtime: Runtime, client: SandboxClient, story: 
     )
     conversions = Counter(user.referrer for user in story.converted())
     assert within == {referrer: min(LIMIT, number) for referrer, number in conversions.items()}
+    failed = {grant.id for grant, _ in rows if grant.status == "failed"}
+    assert failed == {
+        grant.id for grant, _ in rows if grant.user_id % 1000 == 0 and grant.status != "pending"
+    }
     assert_ledger_is_of(client, [grant for grant, _ in rows if grant.status == "sent"])
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from portal.referrals.reward_models import RewardGrant
-from portal.referrals.scheme_models import SchemeBudget
+from portal.referrals.scheme_models import ReferrerUsage, SchemeBudget
 from portal.work import Work
 from tests.referrals.scenes import RECRUIT, REFERRER, Scene, scheme
 
@@ -44,6 +44,7 @@ def test_both_sides_earn_and_are_due_for_delivery(scene: Scene) -> None:
     due = scene.all(Work, Work.kind == "reward")
     assert {(one.reference, one.lane) for one in due} == {(grant.id, "rewards") for grant in grants.values()}
     assert len(scene.events("reward.earned")) == 2
+    assert [row.referrer_user_id for row in scene.all(ReferrerUsage)] == [REFERRER]
 
 
 def test_the_budget_holds_to_the_cent(scene: Scene) -> None:

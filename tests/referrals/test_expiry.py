@@ -126,3 +126,23 @@ def test_a_conversion_and_the_expiry_at_once_leave_one_end(scene: Scene) -> None
     assert sum(ends.values()) == len(users)
     assert statuses(scene) == ["converted"] * ends["converted"] + ["expired"] * ends["expired"]
     assert len(scene.all(RewardGrant)) == 2 * ends["converted"]
+
+
+def test_a_conversion_waits_for_an_expiry_that_is_under_way(scene: Scene) -> None:
+    start(scene)
+    scene.verify()
+    done = threading.Event()
+
+    def spend() -> str:
+        outcome = scene.spend()
+        done.set()
+        return outcome
+
+    with ThreadPoolExecutor(1) as pool:
+        with scene.database.writer() as session:
+            expire_referrals(session, until=END, limit=1, recorder=scene.recorder)
+            spent = pool.submit(spend)
+            assert not done.wait(1)
+        assert spent.result(30) == "too-late"
+    assert statuses(scene) == ["expired"]
+    assert not scene.all(RewardGrant)

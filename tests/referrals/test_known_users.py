@@ -47,22 +47,22 @@ def test_users_that_are_locked_are_made_where_they_are_missing(database: Databas
 
 
 def test_who_locks_a_user_waits_for_whoever_has_it(database: Database) -> None:
-    inside: list[int] = []
-    most: list[int] = []
-    barrier = threading.Barrier(4)
+    with database.writer() as session:
+        session.add(KnownUser(user_id=7))
+    locked = threading.Event()
 
-    def hold(_: int) -> None:
-        barrier.wait(30)
-        for _turn in range(5):
-            with database.writer() as session:
-                lock_users(session, [7])
-                inside.append(1)
-                most.append(len(inside))
-                inside.pop()
+    def lock() -> None:
+        with database.writer() as other:
+            lock_users(other, [7])
+            locked.set()
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(hold, range(4)))
-    assert max(most) == 1
+    with ThreadPoolExecutor(1) as pool:
+        with database.writer() as session:
+            lock_users(session, [7])
+            waiting = pool.submit(lock)
+            assert not locked.wait(1)
+        waiting.result(30)
+    assert locked.is_set()
 
 
 def test_those_who_lock_several_do_not_wait_in_a_circle(database: Database) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.access import service
+from portal.crypto import token_hash
 from portal.errors import Conflict, InvalidInput
 from portal.events import Actor
 from portal.jsonrpc import Caller, RpcError
@@ -18,7 +19,7 @@ from portal.referrals.invitation_models import AnsweredRequest
 from portal.referrals.rpc_invitations import methods
 from portal.runtime import Runtime
 from tests.referrals.inviting import add_active_scheme, invitations
-from tests.web.portal import OPERATOR
+from tests.web.portal import OPERATOR, Visitor
 
 (METHOD,) = methods()
 
@@ -138,3 +139,20 @@ def test_parameters_that_make_no_sense_are_refused_and_nobody_is_invited(
         send(runtime, "ana@example.com", **odd)
     assert refused.value.code == -32602
     assert invitations(runtime) == []
+
+
+def test_the_method_is_called_over_http_and_a_reused_key_is_told(visitor: Visitor, runtime: Runtime) -> None:
+    key = "k" * 40
+    with runtime.writer() as session:
+        hashed, now = token_hash(key), runtime.clock()
+        service.create_api_client(session, name="bank", key_hash=hashed, actor=OPERATOR, now=now)
+
+    def call(user_id: int) -> dict[str, Any]:
+        params = {"user_id": user_id, "emails": ["ana@example.com"], "idempotency_key": "k"}
+        body = {"jsonrpc": "2.0", "method": "Referrals.SendReferralEmail", "params": params, "id": 1}
+        answer = visitor.post("/rpc", json=body, headers={"Authorization": f"Bearer {key}"})
+        told: dict[str, Any] = json.loads(answer.data)
+        return told
+
+    assert call(41)["result"]["results"][0]["invited"]
+    assert call(42)["error"]["data"]["code"] == "idempotency-key-reused"

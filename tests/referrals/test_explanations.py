@@ -1,0 +1,87 @@
+"""Why a condition is met, waits or has failed, in the cases that the page tests do not reach."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from portal.referrals.explanations import Check, CheckState, Known, Polls, check_condition
+from portal.referrals.progress_models import ConditionEvidence, ReferralProgress, SpendSeen
+from portal.referrals.queries_schemes import AskedCondition
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SPEND = AskedCondition(3, "spend", "spend", 3, {"threshold": "100.00", "currency": "USD"})
+VERIFICATION = AskedCondition(2, "verification", "verification", 2, {})
+POLLS = Polls(NOW + timedelta(seconds=90), in_progress=False)
+
+
+def check(
+    asked: AskedCondition,
+    known: Known = Known(),  # noqa: B008 - it is frozen
+    *,
+    status: str = "started",
+    expires_in: int = 1,
+    polls: Polls = POLLS,
+) -> Check:
+    progress = ReferralProgress(status=status, expires_at=NOW + timedelta(days=expires_in))
+    return check_condition(asked, progress, known, polls=polls, now=NOW)
+
+
+def seen(amount: str, currency: str = "USD") -> Known:
+    return Known(seen=SpendSeen(amount=Decimal(amount), currency=currency, poll_run_id=7, at=NOW))
+
+
+def test_a_met_spend_shows_the_amount_against_the_threshold_of_then() -> None:
+    evidence = ConditionEvidence(source="poll", source_id="7", at=NOW)
+    evidence.amount, evidence.threshold, evidence.currency = Decimal(120), Decimal(90), "USD"
+    found = check(SPEND, Known(met_at=NOW, evidence=evidence))
+    assert (found.state, found.amount, found.threshold, found.source_id) == (
+        CheckState.MET,
+        Decimal(120),
+        Decimal(90),
+        "7",
+    )
+
+
+def test_a_row_of_the_old_service_is_met_without_evidence() -> None:
+    found = check(VERIFICATION, Known(met_at=NOW))
+    assert (found.state, found.at) == (CheckState.MET, NOW)
+    assert "old service" in found.reason
+
+
+def test_a_spend_waits_for_the_next_poll_until_the_end() -> None:
+    found = check(SPEND, seen("40"))
+    assert (found.state, found.next_at, found.until) == (
+        CheckState.WAITING,
+        POLLS.next_at,
+        NOW + timedelta(days=1),
+    )
+
+
+def test_a_poll_that_is_under_way_is_told_instead_of_its_time() -> None:
+    found = check(SPEND, polls=Polls(NOW, in_progress=True))
+    assert (found.next_check, found.next_at) == ("a poll is under way", None)
+    assert check(SPEND, polls=Polls(None, in_progress=False)).next_check == "the first poll"
+
+
+def test_a_spend_in_another_currency_is_told_as_such() -> None:
+    assert check(SPEND, seen("400", "EUR")).reason == (
+        "The spend that was seen is in EUR, the threshold is in USD."
+    )
+
+
+def test_past_the_end_but_not_yet_expired_only_what_happened_before_counts() -> None:
+    found = check(VERIFICATION, expires_in=-1)
+    assert (found.state, found.reason.startswith("The time is over")) == (CheckState.WAITING, True)
+    late = check(VERIFICATION, Known(late_at=NOW), expires_in=-1)
+    assert "came when the time of the referral was over" in late.reason
+
+
+def test_a_cancelled_referral_waits_for_nothing() -> None:
+    found = check(SPEND, seen("40"), status="cancelled")
+    assert (found.state, found.next_check, found.amount) == (CheckState.FAILED, None, Decimal(40))
+    assert found.reason == "It had not come when the referral was cancelled."
+
+
+def test_a_threshold_that_is_no_amount_is_not_shown() -> None:
+    assert check(AskedCondition(3, "spend", "spend", 3, {"threshold": "much"})).threshold is None

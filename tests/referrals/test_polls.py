@@ -1,0 +1,92 @@
+"""One owner at a time polls, as the row of `task_manager` and the database's clock decide."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from portal.db import Database, database_now
+from portal.referrals import polls
+from portal.referrals.models import PollTask
+from portal.referrals.polls import Fenced, Ownership
+from portal.referrals.progress_models import PollRun
+
+EVERY, LEASE = timedelta(minutes=2), timedelta(seconds=30)
+
+
+def take(database: Database, token: str, every: timedelta = EVERY) -> Ownership | None:
+    with database.writer() as session:
+        return polls.take(session, owner="host:1", token=token, every=every, lease=LEASE)
+
+
+def took(database: Database, token: str) -> Ownership:
+    ownership = take(database, token)
+    assert ownership is not None
+    return ownership
+
+
+def give_up(database: Database, ownership: Ownership, *, complete: bool = True) -> None:
+    with database.writer() as session:
+        polls.give_up(session, ownership, complete=complete)
+
+
+def fall_silent(database: Database, seconds: float) -> None:
+    """Let the owner have been heard of last so long ago."""
+    with database.writer() as session:
+        at = database_now(session) - timedelta(seconds=seconds)
+        session.execute(update(PollTask).values(in_progress=True, updated_at=at))
+
+
+def task(database: Database) -> PollTask:
+    with database.writer() as session:
+        return session.scalars(select(PollTask)).one()
+
+
+def test_while_one_polls_no_other_does(database: Database) -> None:
+    took(database, "first")
+    assert task(database).in_progress
+    assert take(database, "second", every=timedelta(0)) is None
+
+
+def test_the_next_run_begins_when_its_time_has_come(database: Database) -> None:
+    give_up(database, took(database, "first"))
+    assert not task(database).in_progress
+    assert take(database, "second") is None
+    with database.writer() as session:
+        session.execute(update(PollRun).values(started_at=database_now(session) - EVERY))
+    assert take(database, "second") is not None
+
+
+def test_a_run_that_was_cut_short_is_followed_at_once(database: Database) -> None:
+    give_up(database, took(database, "first"), complete=False)
+    assert take(database, "second") is not None
+
+
+def test_an_owner_that_is_silent_for_less_than_its_lease_keeps_the_poll(database: Database) -> None:
+    took(database, "first")
+    fall_silent(database, LEASE.total_seconds() - 1)
+    assert take(database, "second") is None
+
+
+def test_an_owner_that_was_replaced_may_not_write(database: Database) -> None:
+    stale = took(database, "first")
+    fall_silent(database, LEASE.total_seconds() + 2)
+    owner = took(database, "second")
+    assert owner.poll_run_id != stale.poll_run_id
+    for write in (polls.hold, lambda session, ownership: polls.give_up(session, ownership, complete=True)):
+        with pytest.raises(Fenced), database.writer() as session:
+            write(session, stale)
+    with database.writer() as session:
+        polls.hold(session, owner)
+    assert task(database).in_progress
+
+
+def test_an_owner_that_nobody_replaced_goes_on_after_its_lease(database: Database) -> None:
+    ownership = took(database, "first")
+    fall_silent(database, 3600)
+    with database.writer() as session:
+        now = polls.hold(session, ownership)
+    assert task(database).updated_at == now.replace(microsecond=0)
+    assert take(database, "second") is None

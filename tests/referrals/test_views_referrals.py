@@ -1,0 +1,138 @@
+"""The entrance to referrals: what is found, how far people came, and when budgets run out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from portal.referrals.expiry import expire_referrals
+from portal.referrals.links import record_click
+from portal.referrals.queries_funnel import Funnel, read_funnel
+from portal.referrals.reward_models import RewardGrant
+from portal.referrals.scheme_models import SchemeVersion
+from portal.runtime import Runtime
+from tests.referrals.scenes import RECRUIT, REFERRER, Scene, scheme
+from tests.web.portal import Visitor
+
+
+@pytest.fixture
+def shown(runtime: Runtime) -> Scene:
+    """Give the portal's database with one scheme and a budget of 100 USD."""
+    with runtime.writer() as session:
+        scheme_id = scheme(session, total="100.00")
+    return Scene(runtime.database, scheme_id, runtime.cipher, runtime.clock() - timedelta(hours=1))
+
+
+def funnel(scene: Scene, *scheme_ids: int) -> Funnel:
+    since, until = scene.now - timedelta(days=1), scene.now + timedelta(days=1)
+    with scene.database.writer() as session:
+        return read_funnel(session, since=since, until=until, scheme_ids=scheme_ids or None)
+
+
+def test_a_user_is_found_by_id_address_and_link(shown: Scene, support: Visitor) -> None:
+    token = shown.invite("Ana@Example.com")
+    shown.sign_up(RECRUIT, "ana@example.com", token=token)
+    for query in (str(RECRUIT), str(REFERRER), " ana@EXAMPLE.com "):
+        page = support.get("/referrals", query_string={"q": query}).text
+        assert f"/referrals/users/{query.strip() if query.isdigit() else RECRUIT}" in page, query
+    for query in (token, f"https://waybill.example/r/{token}", f"/r/{token}?utm=1"):
+        page = support.get("/referrals", query_string={"q": query}).text
+        assert "Ana@Example.com" in page, query
+        assert f"/referrals/users/{REFERRER}#referral-" in page, query
+
+
+def test_an_address_that_never_signed_up_leads_to_who_invited_it(shown: Scene, support: Visitor) -> None:
+    shown.invite("bo@example.com")
+    page = support.get("/referrals?q=bo@example.com").text
+    assert f"/referrals/users/{REFERRER}#invitations" in page
+
+
+def test_what_is_not_found_is_said_apart_from_what_cannot_be_looked_for(
+    shown: Scene, support: Visitor
+) -> None:
+    assert "Nothing with this address" in support.get("/referrals?q=nobody@example.com").text
+    assert "Nothing with this user id" in support.get("/referrals?q=777").text
+    assert "Nothing with this link" in support.get("/referrals?q=AAAAAAAAAAAAAAAAAAAAAA").text
+    for query in ("what", "9" * 70, "a b c"):
+        page = support.get("/referrals", query_string={"q": query}).text
+        assert "no user id, e-mail address or link" in page, query
+
+
+def test_executives_find_without_seeing_addresses(shown: Scene, executive: Visitor) -> None:
+    shown.invite("carla@example.com")
+    page = executive.get("/referrals?q=carla@example.com").text
+    assert "c…@example.com" in page
+    assert page.count("carla@example.com") == 1, "only where it was entered"
+
+
+def test_the_funnel_counts_how_far_each_who_was_invited_has_come(shown: Scene) -> None:
+    shown.invite("a@example.com")
+    clicked = shown.invite("b@example.com")
+    with shown.database.writer() as session:
+        record_click(session, clicked, shown.now)
+    shown.sign_up(1, "c@example.com", token=shown.invite("c@example.com"))
+    shown.sign_up(2, "d@example.com", token=shown.invite("d@example.com"))
+    shown.verify(2)
+    shown.convert(3)
+    found = funnel(shown)
+    assert [stage.count for stage in found.stages] == [5, 4, 3, 2, 1]
+    assert (found.stages[4].of_invited, found.stages[4].of_before) == (0.2, 0.5)
+    assert (found.without_click, found.complete) == (3, True)
+
+
+def test_who_expired_still_counts_as_far_as_they_came(shown: Scene) -> None:
+    shown.sign_up(1, "c@example.com", token=shown.invite("c@example.com"))
+    shown.sign_up(2, "d@example.com", token=shown.invite("d@example.com"))
+    shown.verify(2)
+    with shown.database.writer() as session:
+        expire_referrals(session, until=shown.now + timedelta(days=99), limit=9, recorder=shown.recorder)
+    assert [stage.count for stage in funnel(shown).stages] == [2, 2, 2, 1, 0]
+
+
+def test_the_funnel_is_of_a_period_and_of_a_scheme(runtime: Runtime, shown: Scene, support: Visitor) -> None:
+    with runtime.writer() as session:
+        other = scheme(session)
+    shown.invite("a@example.com")
+    shown.invite("b@example.com", scheme_id=other)
+    shown.now -= timedelta(days=10)
+    shown.invite("c@example.com")
+    shown.now += timedelta(days=10)
+    assert funnel(shown).stages[0].count == 2
+    assert funnel(shown, other).stages[0].count == 1
+    assert '<strong class="wb-funnel-count">3</strong>' in support.get("/referrals?days=28").text
+    assert '<strong class="wb-funnel-count">2</strong>' in support.get("/referrals?days=7").text
+    of_other = support.get(f"/referrals?days=7&scheme={other}").text
+    assert '<strong class="wb-funnel-count">1</strong>' in of_other
+
+
+def test_the_budget_runs_out_at_the_pace_of_the_last_weeks(
+    runtime: Runtime, shown: Scene, executive: Visitor
+) -> None:
+    shown.now = runtime.clock() - timedelta(days=10)
+    with runtime.writer() as session:
+        session.execute(update(SchemeVersion).values(created_at=shown.now))
+    shown.convert(1)
+    shown.convert(2)
+    page = executive.get("/referrals").text
+    # 30.60 in 10 days; the 69.40 that are left last for 22.7 days.
+    assert ">30.60 <abbr>USD" in page
+    assert ">69.40 <abbr>USD" in page
+    assert f"{runtime.clock() + timedelta(days=22.68):%Y-%m-%d}" in page
+    with runtime.writer() as session:
+        session.execute(update(RewardGrant).values(earned_at=runtime.clock() - timedelta(days=40)))
+    assert "not at this pace" in executive.get("/referrals").text
+
+
+def test_a_budget_that_is_used_up_says_so(runtime: Runtime, executive: Visitor) -> None:
+    with runtime.writer() as session:
+        scheme_id = scheme(session, total="15.30")
+    Scene(runtime.database, scheme_id, runtime.cipher, runtime.clock()).convert(1)
+    assert "it has run out" in executive.get("/referrals").text
+
+
+def test_before_anything_happened_the_page_says_so(executive: Visitor) -> None:
+    page = executive.get("/referrals?days=never&scheme=x").text
+    assert "Nobody was invited in this period" in page
+    assert "No scheme has been active yet" in page
