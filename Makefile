@@ -13,7 +13,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 N ?= 14951
 REFERRALS ?= 1000000
 
-.PHONY: help run test check lint types templates assets bench-orders bench-poller screenshot lock clean venv installed installed-dev programs
+.PHONY: assets bench-orders bench-poller bench-rpc check clean help installed installed-dev lint lock programs run screenshot templates test types venv
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -46,6 +46,9 @@ bench-orders: installed-dev assets programs ## measure N orders from their docum
 
 bench-poller: installed-dev programs ## measure a pass of the spend poller over REFERRALS open referrals
 	@exec $(PY) -m bench.poller --referrals $(REFERRALS)
+
+bench-rpc: installed-dev programs ## measure JSON-RPC over REFERRALS referrals, beside a bare Flask view
+	@exec $(PY) -m bench.rpc --referrals $(REFERRALS)
 
 screenshot: installed-dev assets programs ## take the picture of the README
 	@exec $(PY) -m docs.screenshot

@@ -1,6 +1,6 @@
 """The two engines, the base of all models, and how times and keys are stored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +10,10 @@ from sqlalchemy import (
     BigInteger,
     Dialect,
     Engine,
+    Executable,
     Integer,
     MetaData,
+    Row,
     String,
     TypeDecorator,
     create_engine,
@@ -20,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import DateTime
 
@@ -106,6 +109,9 @@ class Database:
         self.reader_engine = (
             self.writer_engine if alone else _make_engine(reader_url, pool_size, read_only=True)
         )
+        self._question_engine = (
+            _make_question_engine(reader_url, pool_size) if not reader_url.startswith("sqlite") else None
+        )
         self._writer = sessionmaker(self.writer_engine, expire_on_commit=False)
         self._reader = sessionmaker(self.reader_engine, expire_on_commit=False)
 
@@ -121,9 +127,27 @@ class Database:
         with self._reader() as session:
             yield session
 
+    def ask(self, question: Executable, values: Mapping[str, Any]) -> Sequence[Row[*tuple[Any, ...]]]:
+        """Ask the reader one question, without a transaction around it: by one round trip.
+
+        A connection that was lost meanwhile is replaced, and asked again.
+        """
+        if self._question_engine is None:
+            with self.reader_engine.connect() as connection:
+                return connection.execute(question, values).all()
+        try:
+            with self._question_engine.connect() as connection:
+                return connection.execute(question, values).all()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        with self._question_engine.connect() as connection:
+            return connection.execute(question, values).all()
+
     def dispose(self) -> None:
-        self.writer_engine.dispose()
-        self.reader_engine.dispose()
+        for engine in (self.writer_engine, self.reader_engine, self._question_engine):
+            if engine is not None:
+                engine.dispose()
 
 
 def _make_engine(
@@ -139,16 +163,34 @@ def _make_engine(
         pool_recycle=300,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={
-            "charset": "utf8mb4",
-            "connect_timeout": 5,
-            "read_timeout": answer_seconds,
-            "write_timeout": answer_seconds,
-            "init_command": _SESSION,
-        },
+        connect_args=_connect_arguments(answer_seconds),
     )
     event.listen(engine, "handle_error", _throw_away_demoted_connection)
     return engine
+
+
+def _make_question_engine(url: str, pool_size: int) -> Engine:
+    """Make an engine whose connections begin no transaction, and are neither tried nor reset."""
+    return create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_recycle=300,
+        pool_reset_on_return=None,
+        hide_parameters=True,
+        connect_args=_connect_arguments(_ANSWER_SECONDS),
+    )
+
+
+def _connect_arguments(answer_seconds: int | None) -> dict[str, Any]:
+    return {
+        "charset": "utf8mb4",
+        "connect_timeout": 5,
+        "read_timeout": answer_seconds,
+        "write_timeout": answer_seconds,
+        "init_command": _SESSION,
+    }
 
 
 def _throw_away_demoted_connection(context: ExceptionContext) -> None:

@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, make_url, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, StatementError
 from sqlalchemy.orm import Session
 
 from portal import models
@@ -201,6 +201,30 @@ def test_connections_to_a_writer_that_was_demoted_are_thrown_away(
             assert session.execute(text("SELECT @@server_id")).scalar_one() not in servers
             add_person(session, "ana")
         database.dispose()
+
+
+def test_a_question_is_asked_again_on_a_new_connection_when_its_own_was_lost(
+    mariadb: mariadbs.Cluster, migrated_mariadb: str
+) -> None:
+    database = Database(mariadb.writer_url(migrated_mariadb), mariadb.reader_url(migrated_mariadb))
+    who = text("SELECT CONNECTION_ID(), @@server_id, @@autocommit, @@time_zone, :given")
+    ((first, server, autocommit, zone, given),) = database.ask(who, {"given": "é"})
+    assert (server, autocommit, zone, given) == (2, 1, "+00:00", "é")
+    assert database.ask(who, {"given": 1})[0][0] == first
+    mariadb.replica.execute(f"KILL {first}")
+    ((second, *_),) = database.ask(who, {"given": 1})
+    assert second != first
+    with pytest.raises(ProgrammingError):
+        database.ask(text("SELECT nothing FROM nowhere"), {})
+    database.dispose()
+
+
+def test_a_question_sees_what_was_committed_since_the_last(database: Database) -> None:
+    counted = text("SELECT COUNT(*) FROM api_client WHERE name = :name")
+    assert database.ask(counted, {"name": "kiosks"}) == [(0,)]
+    with database.writer() as session:
+        session.add(client())
+    assert database.ask(counted, {"name": "kiosks"}) == [(1,)]
 
 
 def test_what_is_too_long_is_refused_whatever_the_mode_of_the_server(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal.referrals.invitation_models import Invitation
@@ -51,24 +51,16 @@ def read_funnel(
         .limit(MOST_INVITATIONS)
         .subquery()
     )
-    progress = ReferralProgress
     has_started = newest.c.referral_id.is_not(None)
     has_clicked = newest.c.clicked_at.is_not(None)
-    # Who expired may have met a condition beyond the sign-up before.
-    had_qualified = exists(
-        select(ReferralCondition.referral_id)
-        .join(Condition, Condition.id == ReferralCondition.condition_id)
-        .where(ReferralCondition.referral_id == progress.referral_id, Condition.event_type != SIGN_UP)
-    )
-    ended = progress.status.in_((ReferralStatus.EXPIRED, ReferralStatus.CANCELLED))
-    has_qualified = or_(
-        progress.status.in_((ReferralStatus.QUALIFYING, ReferralStatus.CONVERTED)),
-        and_(ended, had_qualified),
-    )
-    has_converted = progress.status == ReferralStatus.CONVERTED
     wanted = [] if scheme_ids is None else [newest.c.scheme_id.in_(list(scheme_ids))]
-    mine = [case((and_(*wanted, reached), 1), else_=0) for reached in (has_clicked | has_started,)]
-    mine += [case((and_(*wanted, one), 1), else_=0) for one in (has_started, has_qualified, has_converted)]
+    reached = (
+        has_clicked | has_started,
+        has_started,
+        _has_qualified(),
+        ReferralProgress.status == ReferralStatus.CONVERTED,
+    )
+    mine = [case((and_(*wanted, one), 1), else_=0) for one in reached]
     row = session.execute(
         select(
             func.count(),
@@ -78,11 +70,24 @@ def read_funnel(
             func.sum(case((and_(*wanted, has_started, ~has_clicked), 1), else_=0)),
         )
         .select_from(newest)
-        .outerjoin(progress, progress.referral_id == newest.c.referral_id)
+        .outerjoin(ReferralProgress, ReferralProgress.referral_id == newest.c.referral_id)
     ).one()
     complete = row[0] < MOST_INVITATIONS
     counts = [int(value or 0) for value in row[2:]]
     return Funnel(since if complete else row[1], _stages(counts[:5]), counts[5], complete)
+
+
+def _has_qualified() -> ColumnElement[bool]:
+    """Tell whether a condition beyond the sign-up was met, also of a referral that has ended since."""
+    progress = ReferralProgress
+    beyond = exists(
+        select(ReferralCondition.referral_id)
+        .join(Condition, Condition.id == ReferralCondition.condition_id)
+        .where(ReferralCondition.referral_id == progress.referral_id, Condition.event_type != SIGN_UP)
+    )
+    went_on = progress.status.in_((ReferralStatus.QUALIFYING, ReferralStatus.CONVERTED))
+    has_ended = progress.status.in_((ReferralStatus.EXPIRED, ReferralStatus.CANCELLED))
+    return or_(went_on, and_(has_ended, beyond))
 
 
 def _stages(counts: list[int]) -> tuple[Stage, ...]:

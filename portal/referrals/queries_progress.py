@@ -116,22 +116,7 @@ def read_user(
     recruit = session.scalars(
         mine.order_by(ReferralProgress.referral_id.desc()).limit(_MOST_AS_RECRUIT)
     ).all()
-    brought = fetch_page(
-        session,
-        select(ReferralProgress).where(ReferralProgress.referrer_user_id == user_id),
-        [ReferralProgress.referral_id],
-        lambda row: (row[0].referral_id,),
-        place=places.referrals,
-        size=PAGE_SIZE,
-    )
-    invited = fetch_page(
-        session,
-        select(Invitation).where(Invitation.referrer_user_id == user_id),
-        [Invitation.id],
-        lambda row: (row[0].id,),
-        place=places.invitations,
-        size=PAGE_SIZE,
-    )
+    brought, invited = _brought(session, user_id, places), _invited(session, user_id, places)
     polls = next_poll(session, poll_every)
     views = _views(session, [*recruit, *(row[0] for row in brought.rows)], polls, now)
     return UserView(
@@ -168,6 +153,28 @@ def next_poll(session: Session, every: timedelta) -> Polls:
     is_polling = bool(session.scalar(select(PollTask.in_progress).limit(1)))
     began = session.scalar(select(PollRun.started_at).order_by(PollRun.id.desc()).limit(1))
     return Polls(began + every if began else None, is_polling)
+
+
+def _brought(session: Session, user_id: int, places: Places) -> Page[Any]:
+    return fetch_page(
+        session,
+        select(ReferralProgress).where(ReferralProgress.referrer_user_id == user_id),
+        [ReferralProgress.referral_id],
+        lambda row: (row[0].referral_id,),
+        place=places.referrals,
+        size=PAGE_SIZE,
+    )
+
+
+def _invited(session: Session, user_id: int, places: Places) -> Page[Any]:
+    return fetch_page(
+        session,
+        select(Invitation).where(Invitation.referrer_user_id == user_id),
+        [Invitation.id],
+        lambda row: (row[0].id,),
+        place=places.invitations,
+        size=PAGE_SIZE,
+    )
 
 
 def _views(

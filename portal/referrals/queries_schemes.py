@@ -144,6 +144,12 @@ def active_scheme_id(session: Session, product: str) -> int | None:
     return session.scalar(select(ActiveScheme.scheme_id).where(ActiveScheme.product == product))
 
 
+def active_scheme_ids(session: Session, products: Iterable[str]) -> dict[str, int]:
+    """Return the ids of the versions that are active for these products."""
+    wanted = ActiveScheme.product.in_(list(products))
+    return dict(session.execute(select(ActiveScheme.product, ActiveScheme.scheme_id).where(wanted)).all())
+
+
 def last_activation(session: Session, scheme_id: int) -> Event | None:
     """Return the event of a version's last activation: who did it, and when."""
     told = select(Event).where(

@@ -9,6 +9,7 @@ from decimal import Decimal
 from sqlalchemy import Integer, Numeric, String, select, text, union_all
 from sqlalchemy.orm import Session, aliased
 
+from portal.db import Database
 from portal.referrals.models import Condition, ReferralCondition, SchemeCondition
 from portal.referrals.progress_models import ReferralProgress
 from portal.referrals.states import ReferralStatus
@@ -68,11 +69,11 @@ class UserReferral:
     conditions: tuple[Need, ...]
 
 
-def user_stats(session: Session, user_id: int) -> UserStats:
-    """Count what a user has brought and earned."""
+def user_stats(database: Database, user_id: int) -> UserStats:
+    """Count what a user has brought and earned, as far as the reader knows."""
     numbers: dict[str, int] = dict.fromkeys(ReferralStatus, 0)
     rewards = []
-    for what, status, currency, number, amount in session.execute(_STATS, {"user_id": user_id}):
+    for what, status, currency, number, amount in database.ask(_STATS, {"user_id": user_id}):
         if what == "reward":
             rewards.append(RewardSum(status, currency, number, amount))
         else:

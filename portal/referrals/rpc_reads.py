@@ -150,8 +150,7 @@ class SchemeReads:
 
 def get_user_stats(caller: Caller, params: OfUser) -> StatsView:
     """Count those whom a user has invited, each where it stands now, and the user's rewards."""
-    with caller.runtime.reader() as session:
-        return StatsView.of(params.user_id, user_stats(session, params.user_id))
+    return StatsView.of(params.user_id, user_stats(caller.runtime.database, params.user_id))
 
 
 def get_user_referrals(caller: Caller, params: ReferralsOf) -> Referrals:
