@@ -281,3 +281,24 @@ def rows_read(session: Session) -> int:
     """Give how many rows the server has read for this connection."""
     status = session.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'"))
     return sum(int(count) for _, count in status)
+
+
+def withdraw(database: Database, reference: int) -> bool:
+    with database.writer() as session:
+        return work.withdraw(session, "order", reference)
+
+
+def test_work_that_nobody_has_begun_can_be_withdrawn(database: Database) -> None:
+    enqueue(database, [1, 2])
+    enqueue(database, [1], kind="mail")
+    assert [withdraw(database, 1), withdraw(database, 1)] == [True, False]
+    assert references(claim(database)) == [2]
+    assert references(claim(database, kind="mail")) == [1]
+
+
+def test_work_that_somebody_has_begun_cannot_be_withdrawn(database: Database) -> None:
+    enqueue(database, [1, 2, 3])
+    waiting, kept, _ = claim(database)
+    later = datetime.now(UTC) + LEASE
+    move(database, Moved(waiting.id, "", 1, later), Moved(kept.id, "", 0, later, kept.token))
+    assert [withdraw(database, reference) for reference in (1, 2, 3)] == [False] * 3
