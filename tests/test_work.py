@@ -317,3 +317,24 @@ def claim_impatient(database: Database, lane: str) -> list[Claimed]:
     with database.writer() as session:
         token = str(uuid.uuid4())
         return work.claim_impatient(session, "order", lane, limit=50, lease=LEASE, token=token)
+
+
+def withdraw(database: Database, reference: int) -> bool:
+    with database.writer() as session:
+        return work.withdraw(session, "order", reference)
+
+
+def test_work_that_nobody_has_begun_can_be_withdrawn(database: Database) -> None:
+    enqueue(database, [1, 2])
+    enqueue(database, [1], kind="mail")
+    assert [withdraw(database, 1), withdraw(database, 1)] == [True, False]
+    assert references(claim(database)) == [2]
+    assert references(claim(database, kind="mail")) == [1]
+
+
+def test_work_that_somebody_has_begun_cannot_be_withdrawn(database: Database) -> None:
+    enqueue(database, [1, 2, 3])
+    waiting, kept, _ = claim(database)
+    later = datetime.now(UTC) + LEASE
+    move(database, Moved(waiting.id, "", 1, later), Moved(kept.id, "", 0, later, kept.token))
+    assert [withdraw(database, reference) for reference in (1, 2, 3)] == [False] * 3

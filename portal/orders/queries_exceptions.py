@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import Subquery, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from portal.orders.keyset import Page, Place, fetch_page
+from portal.keyset import Page, Place, fetch_page
 from portal.orders.models import OrderStep, PurchaseOrder
 from portal.orders.service import WORK_KIND
 from portal.orders.states import StepState

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal.crypto import DataCipher
-from portal.orders.keyset import Page, Place, fetch_page
+from portal.keyset import Page, Place, fetch_page
 from portal.orders.models import OrderStep, PurchaseOrder
 from portal.orders.queries import count_up_to, read_content
 from portal.orders.states import OrderStatus, StepState

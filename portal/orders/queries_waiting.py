@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, defer
 
 from portal.crypto import DataCipher
 from portal.errors import NotFound
-from portal.orders.keyset import Page, Place, fetch_page
+from portal.keyset import Page, Place, fetch_page
 from portal.orders.models import WaitingMessage
 from portal.orders.states import WaitingState
 from portal.orders.verdicts import Verdict, verdict_of_message

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 
-from portal.orders.keyset import read_place
+from portal.keyset import read_place
 from portal.orders.queries_exceptions import (
     EXCEPTION_KEY,
     MOST_GROUPED,

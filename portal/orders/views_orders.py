@@ -7,8 +7,8 @@ from flask import Blueprint, make_response, redirect, render_template, request, 
 from werkzeug.wrappers import Response
 
 from portal.errors import InvalidInput
+from portal.keyset import Page, Place, read_place
 from portal.orders.forms import AGES, OrderListForm, chips_of, read_order_list
-from portal.orders.keyset import Page, Place, read_place
 from portal.orders.models import PurchaseOrder
 from portal.orders.process.plan import TaskNode
 from portal.orders.queries_orders import (

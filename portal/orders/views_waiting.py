@@ -6,8 +6,8 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from portal.errors import Conflict, InvalidInput
+from portal.keyset import read_place
 from portal.orders.documents.masking import masked_text
-from portal.orders.keyset import read_place
 from portal.orders.queries_waiting import (
     WAITING_KEY,
     ListedMessage,

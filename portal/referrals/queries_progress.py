@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from portal.crypto import DataCipher
 from portal.events import Event
-from portal.orders.keyset import Page, Place, fetch_page
+from portal.keyset import Page, Place, fetch_page
 from portal.referrals import invitations as inviting
 from portal.referrals.addresses import mask
 from portal.referrals.explanations import Check, Known, Polls, Why, check_condition, why_not_rewarded

@@ -3,13 +3,12 @@
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from portal.access.models import Role
 from portal.errors import Conflict, WaybillError
 from portal.referrals import catalogue
 from portal.referrals.forms import ConditionForm, show_refusal
 from portal.referrals.queries_schemes import PAGE_SIZE, KnownCondition, get_condition, list_conditions
 from portal.web.context import actor, current_person, newest, reading, runtime, writing
-from portal.web.permissions import allow, everybody
+from portal.web.permissions import administrator, everybody
 
 blueprint = Blueprint("conditions", __name__)
 
@@ -21,13 +20,13 @@ def show() -> AnyResponse:
 
 
 @blueprint.get("/conditions/new")
-@allow(Role.ADMIN)
+@administrator
 def ask_new() -> AnyResponse:
     return _form_page(ConditionForm(), None)
 
 
 @blueprint.post("/conditions")
-@allow(Role.ADMIN)
+@administrator
 def create() -> AnyResponse:
     form = ConditionForm()
     if form.validate():
@@ -43,7 +42,7 @@ def create() -> AnyResponse:
 
 
 @blueprint.get("/conditions/<id:condition_id>/edit")
-@allow(Role.ADMIN)
+@administrator
 def ask_change(condition_id: int) -> AnyResponse:
     with reading() as session:
         condition = get_condition(session, condition_id)
@@ -51,7 +50,7 @@ def ask_change(condition_id: int) -> AnyResponse:
 
 
 @blueprint.post("/conditions/<id:condition_id>/edit")
-@allow(Role.ADMIN)
+@administrator
 def change(condition_id: int) -> AnyResponse:
     form, status = ConditionForm(), 422
     if form.validate():
@@ -72,7 +71,7 @@ def change(condition_id: int) -> AnyResponse:
 
 
 @blueprint.post("/conditions/<id:condition_id>/retire")
-@allow(Role.ADMIN)
+@administrator
 def retire(condition_id: int) -> AnyResponse:
     try:
         with writing() as session:
@@ -94,7 +93,7 @@ def _list(refused: str | None, status: int) -> AnyResponse:
         refused=refused,
         older_url=url_for("conditions.show", above=found[-1].id) if len(found) == PAGE_SIZE else None,
         first_url=url_for("conditions.show") if above else None,
-        may_manage=current_person().role == Role.ADMIN,
+        may_manage=current_person().is_administrator,
     )
     return make_response(page, status)
 

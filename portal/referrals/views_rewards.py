@@ -3,13 +3,12 @@
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from portal.access.models import Role
 from portal.errors import Conflict, WaybillError
 from portal.referrals import catalogue
 from portal.referrals.forms import RewardForm, show_refusal
 from portal.referrals.queries_schemes import PAGE_SIZE, RewardOffer, get_reward, list_rewards
 from portal.web.context import actor, current_person, newest, reading, runtime, writing
-from portal.web.permissions import allow, everybody
+from portal.web.permissions import administrator, everybody
 
 blueprint = Blueprint("rewards", __name__)
 
@@ -21,13 +20,13 @@ def show() -> AnyResponse:
 
 
 @blueprint.get("/rewards/new")
-@allow(Role.ADMIN)
+@administrator
 def ask_new() -> AnyResponse:
     return _form_page(RewardForm(), None)
 
 
 @blueprint.post("/rewards")
-@allow(Role.ADMIN)
+@administrator
 def create() -> AnyResponse:
     form = RewardForm()
     if form.validate():
@@ -43,7 +42,7 @@ def create() -> AnyResponse:
 
 
 @blueprint.get("/rewards/<id:reward_id>/edit")
-@allow(Role.ADMIN)
+@administrator
 def ask_change(reward_id: int) -> AnyResponse:
     with reading() as session:
         reward = get_reward(session, reward_id)
@@ -51,7 +50,7 @@ def ask_change(reward_id: int) -> AnyResponse:
 
 
 @blueprint.post("/rewards/<id:reward_id>/edit")
-@allow(Role.ADMIN)
+@administrator
 def change(reward_id: int) -> AnyResponse:
     form, status = RewardForm(), 422
     if form.validate():
@@ -77,7 +76,7 @@ def change(reward_id: int) -> AnyResponse:
 
 
 @blueprint.post("/rewards/<id:reward_id>/retire")
-@allow(Role.ADMIN)
+@administrator
 def retire(reward_id: int) -> AnyResponse:
     try:
         with writing() as session:
@@ -99,7 +98,7 @@ def _list(refused: str | None, status: int) -> AnyResponse:
         refused=refused,
         older_url=url_for("rewards.show", above=found[-1].id) if len(found) == PAGE_SIZE else None,
         first_url=url_for("rewards.show") if above else None,
-        may_manage=current_person().role == Role.ADMIN,
+        may_manage=current_person().is_administrator,
     )
     return make_response(page, status)
 

@@ -5,7 +5,6 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from portal.access.models import Role
 from portal.errors import Conflict, InvalidInput, WaybillError
 from portal.referrals import schemes
 from portal.referrals.forms import BudgetForm, SchemeForm, condition_rows, filled
@@ -20,7 +19,7 @@ from portal.referrals.queries_schemes import (
 )
 from portal.referrals.views_schemes import refused_page
 from portal.web.context import actor, newest, reading, runtime, writing
-from portal.web.permissions import allow
+from portal.web.permissions import administrator
 
 blueprint = Blueprint("scheme_changes", __name__)
 
@@ -28,7 +27,7 @@ _MOST_OFFERED = 1000
 
 
 @blueprint.get("/schemes/new")
-@allow(Role.ADMIN)
+@administrator
 def ask_new() -> AnyResponse:
     with reading() as session:
         known = list_conditions(session)
@@ -37,7 +36,7 @@ def ask_new() -> AnyResponse:
 
 
 @blueprint.post("/schemes")
-@allow(Role.ADMIN)
+@administrator
 def create() -> AnyResponse:
     with reading() as session:
         known, form = list_conditions(session), SchemeForm()
@@ -62,7 +61,7 @@ def create() -> AnyResponse:
 
 
 @blueprint.get("/schemes/<id:scheme_id>/edit")
-@allow(Role.ADMIN)
+@administrator
 def ask_change(scheme_id: int) -> AnyResponse:
     with reading() as session:
         scheme = get_scheme(session, scheme_id)
@@ -71,7 +70,7 @@ def ask_change(scheme_id: int) -> AnyResponse:
 
 
 @blueprint.post("/schemes/<id:scheme_id>/edit")
-@allow(Role.ADMIN)
+@administrator
 def change(scheme_id: int) -> AnyResponse:
     status = 422
     with reading() as session:
@@ -95,7 +94,7 @@ def change(scheme_id: int) -> AnyResponse:
 
 
 @blueprint.post("/schemes/<id:scheme_id>/activate")
-@allow(Role.ADMIN)
+@administrator
 def activate(scheme_id: int) -> AnyResponse:
     replaces = request.form.get("replaces", type=int)
     try:
@@ -111,7 +110,7 @@ def activate(scheme_id: int) -> AnyResponse:
 
 
 @blueprint.post("/schemes/<id:scheme_id>/retire")
-@allow(Role.ADMIN)
+@administrator
 def retire(scheme_id: int) -> AnyResponse:
     try:
         with writing() as session:
@@ -123,7 +122,7 @@ def retire(scheme_id: int) -> AnyResponse:
 
 
 @blueprint.post("/schemes/<id:scheme_id>/budget")
-@allow(Role.ADMIN)
+@administrator
 def set_budget(scheme_id: int) -> AnyResponse:
     form = BudgetForm()
     if form.validate():

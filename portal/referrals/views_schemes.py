@@ -7,7 +7,6 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from portal import events
-from portal.access.models import Role
 from portal.errors import NotFound
 from portal.referrals.forms import BudgetForm
 from portal.referrals.queries_budget import read_budget
@@ -49,7 +48,7 @@ def show() -> str:
         state=state,
         older_url=url_for("schemes.show", state=state, below=found[-1].id) if more else None,
         first_url=url_for("schemes.show", state=state) if below else None,
-        may_manage=current_person().role == Role.ADMIN,
+        may_manage=current_person().is_administrator,
         as_of=runtime().clock(),
     )
 
@@ -90,7 +89,7 @@ def _page(
         history=events.timeline(session, SUBJECT, scheme_id, limit=50)[::-1],
         refused=refused,
         may_activate=scheme.state in origins(SCHEME_TRANSITIONS, SchemeState.ACTIVE),
-        may_manage=current_person().role == Role.ADMIN,
+        may_manage=current_person().is_administrator,
         as_of=now,
     )
 

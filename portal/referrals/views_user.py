@@ -9,7 +9,7 @@ from flask import Blueprint, make_response, render_template, request, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from portal.orders.keyset import read_place
+from portal.keyset import read_place
 from portal.referrals.queries_progress import (
     INVITATION_KEY,
     REFERRAL_KEY,

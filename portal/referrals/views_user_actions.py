@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from portal.errors import Conflict, InvalidInput
 from portal.referrals import corrections, review, reward_changes
 from portal.referrals.views_user import Refused, refused_page
-from portal.referrals.web_values import post, recorder
+from portal.referrals.views_values import post, recorder
 from portal.web.context import actor, runtime, writing
 from portal.web.permissions import support
 

@@ -223,6 +223,20 @@ def test_the_result_of_a_worker_whose_lease_ran_out_is_dropped(
     assert len(scene.events("reward.sent")) == 2
 
 
+def test_a_failure_that_is_known_too_late_leaves_the_lease_of_who_took_over(
+    pool: ThreadPoolExecutor, scene: Scene, sandbox: RunningSandbox, runtime: Runtime
+) -> None:
+    earn(scene)
+    slow, other = (Courier(Job("rewards", runtime)) for _ in range(2))
+    sandbox.client.put_fault(REWARDS, "500", times=2)
+    outcomes = [slow._deliver(one) for one in runtime.transact(lambda session: slow._claim(session, 8))]
+    let_time_pass(scene)
+    taken = runtime.transact(lambda session: other._claim(session, 8))
+    slow._keep(outcomes)
+    assert {work.lease_token for work in due(scene)} == {taken[0].claimed.token}
+    assert {grant.attempts for grant in scene.all(RewardGrant)} == {0}
+
+
 def test_a_delivery_that_kills_its_worker_each_time_fails_in_the_end(
     courier: Courier, pool: ThreadPoolExecutor, scene: Scene, sandbox: RunningSandbox
 ) -> None:

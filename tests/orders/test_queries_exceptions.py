@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from portal.errors import Upstream
-from portal.orders.keyset import read_place
+from portal.keyset import read_place
 from portal.orders.progress import Failed
 from portal.orders.queries_exceptions import EXCEPTION_KEY, causes_of_exceptions, list_exceptions, read_push
 from tests.orders.scenes import DOWN, NOW, Scene, plain_order

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from sqlalchemy import event, update
 
+from portal.keyset import Page, read_place
 from portal.orders.canonical import Customer, Totals
-from portal.orders.keyset import Page, read_place
 from portal.orders.models import PurchaseOrder
 from portal.orders.queries_orders import (
     ORDER_KEY,

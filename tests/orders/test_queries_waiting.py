@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from portal.errors import NotFound
-from portal.orders.keyset import read_place
+from portal.keyset import read_place
 from portal.orders.queries_waiting import WAITING_KEY, list_waiting, read_body, read_waiting
 from portal.orders.states import WaitingState
 from portal.orders.waiting import waiting_passed

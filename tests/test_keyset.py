@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from portal.errors import InvalidInput
-from portal.orders.keyset import Place, read_place, write_key
+from portal.keyset import Place, read_place, write_key
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
 
