@@ -11,12 +11,15 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+import pymysql
+
 from sandbox.emulator import HOST, free_port
 from tests.servers import processes
 from tests.servers.mariadb_server import MariaDBError, Server, Tuning, missing
 
 __all__ = ["Cluster", "MariaDBError", "Tuning", "missing"]
 
+NO_SUCH_THREAD = 1094
 APPLICATION, REPLICATION = "waybill", "replication"
 ROOM_BYTES = 2 * 2**30
 ONLY_ROOT_BY_SOCKET = (
@@ -118,11 +121,9 @@ class Cluster:
     def drop_database(self, name: str) -> None:
         """Drop a database, ending whatever still uses it."""
         users = self.primary.execute(f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB='{name}'")
-        self.primary.execute(
-            *(f"KILL SOFT CONNECTION {row['ID']}" for row in users),
-            "SET lock_wait_timeout=10",
-            f"DROP DATABASE IF EXISTS `{name}`",
-        )
+        for row in users:
+            self._end_connection(row["ID"])
+        self.primary.execute("SET lock_wait_timeout=10", f"DROP DATABASE IF EXISTS `{name}`")
 
     def wait_until_caught_up(self, deadline: float = 30.0) -> None:
         """Return when the replica has applied all that the primary had committed at the call."""
@@ -164,6 +165,14 @@ class Cluster:
         self.primary.start()
         self.primary.wait_ready()
         self.replica.execute("STOP SLAVE", "START SLAVE")
+
+    def _end_connection(self, connection_id: int) -> None:
+        try:
+            self.primary.execute(f"KILL SOFT CONNECTION {connection_id}")
+        except pymysql.err.OperationalError as error:
+            # It has ended by itself meanwhile.
+            if error.args[0] != NO_SUCH_THREAD:
+                raise
 
     def remove(self) -> None:
         """Kill both servers and delete all that they wrote."""
