@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from jobs.__main__ import NAMES
 from portal.metrics.models import JobHeartbeat
 from portal.runtime import Runtime
 from sandbox.child import Child
@@ -41,9 +42,7 @@ def pids(runtime: Runtime) -> dict[str, int]:
 def test_an_unknown_job_is_one_clear_line(environment: dict[str, str]) -> None:
     ended = run(environment, "reader", "writer")
     assert ended.returncode == 2
-    assert ended.stderr == (
-        "There is no job writer; there are: transformer, reader, runner, waiting, mail-events.\n"
-    )
+    assert ended.stderr == (f"There is no job writer; there are: {', '.join(NAMES)}.\n")
 
 
 def test_an_unknown_job_in_the_settings_is_one_clear_line_too(environment: dict[str, str]) -> None:
@@ -69,12 +68,12 @@ def test_all_jobs_run_beat_and_stop_cleanly(
 ) -> None:
     jobs = Child("The jobs", ["jobs"], environment, tmp_path / "jobs.log")
     try:
-        wait_until(lambda: len(pids(runtime)) == 5, SECONDS, "all jobs beat")
+        wait_until(lambda: len(pids(runtime)) == len(NAMES), SECONDS, "all jobs beat")
     finally:
         code = jobs.stop()
     assert code == 0, jobs.log_tail()
     assert not any(map(processes.is_alive, pids(runtime).values()))
-    assert jobs.log.read_text().count('"event": "job stopped"') == 5
+    assert jobs.log.read_text().count('"event": "job stopped"') == len(NAMES)
 
 
 def test_one_job_runs_in_the_process_itself(
@@ -93,9 +92,9 @@ def test_jobs_whose_supervisor_is_killed_stop_by_themselves(
 ) -> None:
     jobs = Child("The jobs", ["jobs"], environment, tmp_path / "jobs.log")
     try:
-        wait_until(lambda: len(pids(runtime)) == 5, SECONDS, "all jobs beat")
+        wait_until(lambda: len(pids(runtime)) == len(NAMES), SECONDS, "all jobs beat")
     finally:
         jobs.kill()
     left = pids(runtime).values()
     wait_until(lambda: not any(map(processes.is_alive, left)), SECONDS, "all jobs have ended")
-    assert jobs.log.read_text().count('"event": "job stopped"') == 5
+    assert jobs.log.read_text().count('"event": "job stopped"') == len(NAMES)

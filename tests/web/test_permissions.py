@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from flask import Flask
-from werkzeug.routing import Rule
+from werkzeug.routing import AnyConverter, BaseConverter, IntegerConverter, Rule
 from werkzeug.test import TestResponse
 from werkzeug.wrappers import Response
 
@@ -33,8 +33,15 @@ def routes(app: Flask) -> Iterator[tuple[Rule, str]]:
 def ask(visitor: Visitor, rule: Rule, method: str) -> TestResponse:
     """Ask for a route with values that fit; nothing that is asked for exists."""
     adapter = visitor.application.url_map.bind("localhost")
-    values = {name: 1 if "Integer" in type(kind).__name__ else "x" for name, kind in rule._converters.items()}
+    values = {name: fitting(kind) for name, kind in rule._converters.items()}
     return visitor.open(adapter.build(rule.endpoint, values, method=method), method=method)
+
+
+def fitting(kind: BaseConverter) -> int | str:
+    """Return a value that a part of an address can have."""
+    if isinstance(kind, IntegerConverter):
+        return 1
+    return min(kind.items) if isinstance(kind, AnyConverter) else "x"
 
 
 def mark_of(app: Flask, rule: Rule) -> frozenset[str]:
