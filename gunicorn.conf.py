@@ -4,6 +4,8 @@ import os
 import sys
 from typing import Any
 
+import gevent
+
 from portal.logs import configure_logs
 from portal.settings import BadSettings, load_settings
 from portal.sidecar import Sidecar
@@ -62,6 +64,11 @@ def post_worker_init(worker: Any) -> None:
     from portal.web.flushing import keep_flushing
 
     worker.stop_flushing = keep_flushing(worker.wsgi.extensions["waybill"])
+
+
+def post_request(_worker: Any, _request: Any, _environ: Any, _response: Any) -> None:
+    """Let other connections take their turns: one whose next request is there already would keep its own."""
+    gevent.sleep(0)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from tests.servers import processes
 from tests.servers.urls import Urls
 from tests.servers.waiting import wait_until
 from tests.web.portal import environment_for
+
+_MANY = 2_000
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
 
@@ -149,6 +153,37 @@ def test_a_setting_turns_the_jobs_off(environ: dict[str, str], tmp_path: Path) -
     web.master.send_signal(signal.SIGTERM)
     assert web.master.wait(40) == 0
     assert "sidecar" not in web.log.read_text()
+
+
+def test_a_connection_with_much_to_ask_lets_others_take_their_turns(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    web = WebProcess(tmp_path, environ | {"JOBS": "none"})
+    with socket.create_connection(("127.0.0.1", web.port)) as busy, ThreadPoolExecutor(1) as pool:
+        with socket.create_connection(("127.0.0.1", web.port)) as other:
+            ask(other)
+            read_answers(other, 1)
+            ask(busy, times=_MANY)
+            all_answered = pool.submit(read_answers, busy, _MANY)
+            ask(other)
+            read_answers(other, 1)
+            assert not all_answered.done(), "the other waited until all else was answered"
+        all_answered.result(60)
+    web.end()
+
+
+def ask(connection: socket.socket, times: int = 1) -> None:
+    """Send requests that a worker answers without waiting for anything."""
+    connection.sendall(b"POST /rpc HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n" * times)
+
+
+def read_answers(connection: socket.socket, number: int) -> None:
+    connection.settimeout(60)
+    received = b""
+    while received.count(b"HTTP/1.1 401 ") < number or not received.endswith(b"}"):
+        part = connection.recv(65_536)
+        assert part, received[-500:]
+        received += part
 
 
 def test_bad_settings_are_one_clear_message(environ: dict[str, str]) -> None:
