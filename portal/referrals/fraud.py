@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, and_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal import events
@@ -101,7 +101,8 @@ def _burst(
     origin, at = getattr(user, index.key), user.signed_up_at
     if origin is None or at is None:
         return
-    near = _around(session, index == origin, at, window, most)
+    others = and_(index == origin, KnownUser.user_id != user.user_id)
+    near = sorted([(at, user.user_id), *_around(session, others, at, window, most)])
     users: set[int] = set()
     for first, last in zip(near, near[most - 1 :], strict=False):
         if last[0] - first[0] <= window:
@@ -113,15 +114,15 @@ def _burst(
 
 
 def _around(
-    session: Session, of_origin: ColumnElement[bool], at: datetime, window: timedelta, most: int
+    session: Session, others: ColumnElement[bool], at: datetime, window: timedelta, most: int
 ) -> list[tuple[datetime, int]]:
-    """Return the sign-ups of an origin around an instant, in order, `most` on each side at the most."""
+    """Return the sign-ups of others around an instant, the nearest `most` on each side."""
     when = KnownUser.signed_up_at
-    rows = select(when, KnownUser.user_id).where(of_origin)
+    rows = select(when, KnownUser.user_id).where(others)
     before = rows.where(when <= at, when >= at - window).order_by(when.desc()).limit(most)
     after = rows.where(when > at, when <= at + window).order_by(when).limit(most)
     found = [*session.execute(before), *session.execute(after)]
-    return sorted((found_at, user_id) for found_at, user_id in found if found_at is not None)
+    return [(found_at, user_id) for found_at, user_id in found if found_at is not None]
 
 
 def _velocity(session: Session, progress: ReferralProgress, most: int) -> Iterator[Finding]:

@@ -114,6 +114,15 @@ def test_other_blocks_are_no_burst(scene: Scene) -> None:
     assert scene.flags(3) == []
 
 
+@pytest.mark.parametrize("last", [1, 5])
+def test_of_more_sign_ups_at_one_instant_than_make_a_burst_the_last_recorded_is_flagged_too(
+    scene: Scene, last: int
+) -> None:
+    for user in (2, 3, 4, last):
+        recruit(scene, user, device="phone")
+    assert [scene.flags(user) for user in (2, 3, 4, last)] == [[fraud.SAME_DEVICE]] * 4
+
+
 def test_a_burst_of_one_device_is_flagged_also_with_users_who_were_not_invited(scene: Scene) -> None:
     scene.sign_up(1, "u1@example.com", device="phone")
     recruit(scene, 2, device="phone")
