@@ -1,6 +1,5 @@
 """Referrals whose time is over expire, batch by batch."""
 
-from datetime import timedelta
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -25,7 +24,7 @@ def run(job: Job) -> None:
 def expire_due(job: Job) -> int:
     """Expire one batch; return how many referrals there were in it."""
     try:
-        expired = job.runtime.transact(partial(_expire, job, recorder_of(job)))
+        expired = job.runtime.transact(partial(_expire, recorder_of(job)))
     except Exception as error:  # noqa: BLE001 - an edge: the database is away, and comes back
         job.log.warning("database away", error=str(error))
         return 0
@@ -34,8 +33,6 @@ def expire_due(job: Job) -> int:
     return expired
 
 
-def _expire(job: Job, recorder: Recorder, session: Session) -> int:
+def _expire(recorder: Recorder, session: Session) -> int:
     # By the database's clock: this machine's may be a day ahead.
-    patience = timedelta(seconds=job.runtime.settings.late_events_seconds)
-    until = database_now(session) - patience
-    return expire_referrals(session, until=until, limit=_BATCH, recorder=recorder)
+    return expire_referrals(session, until=database_now(session), limit=_BATCH, recorder=recorder)

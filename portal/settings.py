@@ -208,12 +208,6 @@ class Settings(BaseModel):
     user_verifications_topic_arn: str | None = Field(
         default=None, description="The only topic whose verifications are taken; unset: what the queue has."
     )
-    late_events_seconds: int = Field(
-        default=900,
-        ge=0,
-        le=604_800,
-        description="How long after its end a referral waits for messages of before, until it expires.",
-    )
     fraud_window_seconds: int = Field(
         default=3600, ge=60, le=604_800, description="Within how long sign-ups of one origin are counted."
     )

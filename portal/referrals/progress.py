@@ -42,7 +42,10 @@ def meet_condition(
 
     The caller has locked the row of the user (`known_users.lock_users`). `known`: it was met before;
     `not-asked`: its scheme has no such condition; `too-late`: it happened when the referral's time was
-    over; `closed`: the referral has ended otherwise. Only the first two of all change anything.
+    over; `closed`: the referral was cancelled or has converted. Only the first two of all change anything.
+
+    A referral that has expired is reopened by what happened before its end and is told of only now; if it
+    lacks something else, it expires again.
     """
     progress = session.get_one(ReferralProgress, referral_id, with_for_update=True, populate_existing=True)
     terms = load_terms(session, progress.scheme_id)
@@ -53,8 +56,10 @@ def meet_condition(
         return "known"
     if progress.expires_at is not None and evidence.at >= progress.expires_at:
         return "too-late"
+    if progress.status == ReferralStatus.EXPIRED:
+        _reopen(session, progress, asked, evidence, recorder)
     if progress.status not in OPEN:
-        return "too-late" if progress.status == ReferralStatus.EXPIRED else "closed"
+        return "closed"
     _record(session, referral_id, asked, evidence, recorder)
     if _all_met(session, referral_id, terms):
         _convert(session, progress, terms, recorder)
@@ -62,6 +67,20 @@ def meet_condition(
     if event_type != SIGN_UP:
         _move_on(session, progress, ReferralStatus.QUALIFYING)
     return "met"
+
+
+def _reopen(
+    session: Session, progress: ReferralProgress, asked: Asked, evidence: Evidence, recorder: Recorder
+) -> None:
+    if not _move_on(session, progress, ReferralStatus.QUALIFYING, ended_at=None):
+        raise RuntimeError("A referral that was locked could not be reopened.")
+    data = {
+        "event_type": asked.event_type,
+        "source": evidence.source,
+        "source_id": evidence.source_id,
+        "at": evidence.at.isoformat(),
+    }
+    events.record(session, recorder.event(progress.referral_id, "referral.reopened-late", **data))
 
 
 def _record(session: Session, referral_id: int, asked: Asked, evidence: Evidence, recorder: Recorder) -> None:
@@ -111,7 +130,9 @@ def _convert(session: Session, progress: ReferralProgress, terms: Terms, recorde
     earnings.grant_rewards(session, progress, terms, recorder)
 
 
-def _move_on(session: Session, progress: ReferralProgress, status: ReferralStatus, **ended: datetime) -> bool:
+def _move_on(
+    session: Session, progress: ReferralProgress, status: ReferralStatus, **ended: datetime | None
+) -> bool:
     moved = session.execute(
         update(ReferralProgress)
         .where(

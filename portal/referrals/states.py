@@ -72,7 +72,8 @@ REFERRAL_TRANSITIONS: dict[ReferralStatus, frozenset[ReferralStatus]] = {
         {ReferralStatus.CONVERTED, ReferralStatus.EXPIRED, ReferralStatus.CANCELLED}
     ),
     ReferralStatus.CONVERTED: frozenset(),
-    ReferralStatus.EXPIRED: frozenset(),
+    # By late word of what happened before the end, and by nothing else.
+    ReferralStatus.EXPIRED: frozenset({ReferralStatus.QUALIFYING}),
     ReferralStatus.CANCELLED: frozenset(),
 }
 

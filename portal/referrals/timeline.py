@@ -23,6 +23,7 @@ _LOOKS = {
     "referral.condition-met": ("ok", "check", "Condition met: {condition}"),
     "referral.converted": ("ok", "checks", "Converted"),
     "referral.expired": ("bad", "clock-pause", "Expired"),
+    "referral.reopened-late": ("info", "clock-pause", "Reopened: late word of {event_type} before the end"),
     "referral.came-too-late": ("wait", "clock-pause", "Came too late: {event_type}"),
     "referral.flagged": ("bad", "shield", "Flagged: {rule}"),
     "referral.approved": ("ok", "shield", "Approved"),

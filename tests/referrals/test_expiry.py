@@ -103,7 +103,7 @@ def test_two_who_expire_at_once_tell_each_referral_once(scene: Scene) -> None:
     assert len(scene.events("referral.expired")) == len(users)
 
 
-def test_a_conversion_and_the_expiry_at_once_leave_one_end(scene: Scene) -> None:
+def test_a_conversion_and_the_expiry_at_once_end_in_the_conversion(scene: Scene) -> None:
     users = range(1, 13)
     start(scene, *users)
     for user in users:
@@ -112,7 +112,7 @@ def test_a_conversion_and_the_expiry_at_once_leave_one_end(scene: Scene) -> None
 
     def convert() -> int:
         barrier.wait(30)
-        return sum(scene.spend(user) == "converted" for user in users)
+        return sum(scene.spend(user, at=END - MOMENT) == "converted" for user in users)
 
     def end() -> int:
         barrier.wait(30)
@@ -120,12 +120,46 @@ def test_a_conversion_and_the_expiry_at_once_leave_one_end(scene: Scene) -> None
 
     with ThreadPoolExecutor(2) as pool:
         converted, expired = pool.submit(convert), pool.submit(end)
-        ends = {"converted": converted.result(60), "expired": expired.result(60)}
-    for _ in range(8):
-        ends["expired"] += expire(scene, END, 2)
-    assert sum(ends.values()) == len(users)
-    assert statuses(scene) == ["converted"] * ends["converted"] + ["expired"] * ends["expired"]
-    assert len(scene.all(RewardGrant)) == 2 * ends["converted"]
+        assert converted.result(60) == len(users)
+        assert expired.result(60) == len(scene.events("referral.reopened-late"))
+    assert expire(scene, END) == 0
+    assert statuses(scene) == ["converted"] * len(users)
+    assert len(scene.all(RewardGrant)) == 2 * len(users)
+
+
+def test_late_word_of_what_came_before_the_end_reopens_and_converts(scene: Scene) -> None:
+    start(scene)
+    assert scene.spend(at=END - MOMENT) == "met"
+    scene.now = END + timedelta(days=1)
+    expire(scene, scene.now)
+    assert scene.verify(at=END - MOMENT).met == {"verification": 1, "conversion": 1}
+    progress = scene.progress()
+    assert (progress.status, progress.ended_at) == ("converted", scene.now)
+    assert {grant.status for grant in scene.all(RewardGrant)} == {"earned"}
+    (event,) = scene.events("referral.reopened-late")
+    assert (event.data["event_type"], event.data["at"]) == ("verification", (END - MOMENT).isoformat())
+    assert expire(scene, scene.now) == 0
+
+
+def test_a_referral_that_was_reopened_and_lacks_something_expires_again(scene: Scene) -> None:
+    start(scene)
+    scene.now = END + timedelta(days=1)
+    expire(scene, scene.now)
+    assert scene.verify(at=END - MOMENT).result == "met"
+    assert (scene.progress().status, scene.progress().ended_at) == ("qualifying", None)
+    assert [expire(scene, scene.now), expire(scene, scene.now)] == [1, 0]
+    assert (scene.progress().status, scene.progress().ended_at) == ("expired", END)
+    assert not scene.all(RewardGrant)
+
+
+def test_what_happened_when_the_time_was_over_reopens_nothing(scene: Scene) -> None:
+    start(scene)
+    scene.now = END + timedelta(days=1)
+    expire(scene, scene.now)
+    assert scene.verify(at=END).result == "nothing-met"
+    assert statuses(scene) == ["expired"]
+    assert len(scene.events("referral.came-too-late")) == 1
+    assert not scene.events("referral.reopened-late")
 
 
 def test_a_conversion_waits_for_an_expiry_that_is_under_way(scene: Scene) -> None:
@@ -143,6 +177,6 @@ def test_a_conversion_waits_for_an_expiry_that_is_under_way(scene: Scene) -> Non
             expire_referrals(session, until=END, limit=1, recorder=scene.recorder)
             spent = pool.submit(spend)
             assert not done.wait(1)
-        assert spent.result(30) == "too-late"
-    assert statuses(scene) == ["expired"]
-    assert not scene.all(RewardGrant)
+        assert spent.result(30) == "converted"
+    assert statuses(scene) == ["converted"]
+    assert len(scene.events("referral.reopened-late")) == 1
