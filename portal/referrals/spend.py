@@ -198,13 +198,13 @@ def keep_seen(session: Session, judged: Judged, recorder: Recorder) -> None:
     """Keep the amounts that changed, and tell on their timelines of those that cannot count."""
     if not judged.seen:
         return
-    # Written anew: to insert or update many rows at once, each database has words of its own.
-    ids = [referral.referral_id for referral, _ in judged.seen if referral.seen_amount is not None]
-    if ids:
-        session.execute(
-            delete(SpendSeen).where(SpendSeen.referral_id.in_(ids)),
-            execution_options={"synchronize_session": False},
-        )
+    # Written anew: to insert or update many rows at once, each database has words of its own. Also where
+    # no row was known: it is there when this is run again because the answer to its commit was lost.
+    ids = [referral.referral_id for referral, _ in judged.seen]
+    session.execute(
+        delete(SpendSeen).where(SpendSeen.referral_id.in_(ids)),
+        execution_options={"synchronize_session": False},
+    )
     session.connection().execute(
         insert(SpendSeen),
         [

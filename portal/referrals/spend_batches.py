@@ -99,12 +99,20 @@ def failed_ranges(session: Session) -> list[FailedRange]:
 def keep_failure(
     session: Session, poll_run_id: int, batch: Batch, error: WaybillError, recorder: Recorder
 ) -> None:
-    """Keep a batch that failed in a poll, to be retried."""
+    """Keep a batch that failed in a poll, to be retried; kept again, as after a lost commit, nothing happens."""
+    first_id, last_id = batch.referrals[0].referral_id, batch.referrals[-1].referral_id
+    known = select(FailedBatch.id).where(
+        FailedBatch.poll_run_id == poll_run_id,
+        FailedBatch.first_referral_id == first_id,
+        FailedBatch.last_referral_id == last_id,
+    )
+    if session.scalar(known) is not None:
+        return
     now = database_now(session)
     failed = FailedBatch(
         poll_run_id=poll_run_id,
-        first_referral_id=batch.referrals[0].referral_id,
-        last_referral_id=batch.referrals[-1].referral_id,
+        first_referral_id=first_id,
+        last_referral_id=last_id,
         attempts=1,
         code=error.code,
         reason=error.reason,

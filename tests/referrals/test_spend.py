@@ -9,8 +9,10 @@ import pytest
 
 from portal.clients.spend import Spend
 from portal.db import Database, database_now
-from portal.referrals.spend import read_open, spend_condition, threshold_of, verdict_on
+from portal.referrals.progress_models import SpendSeen
+from portal.referrals.spend import judge, keep_seen, read_open, spend_condition, threshold_of, verdict_on
 from portal.referrals.states import ReferralStatus
+from tests.referrals.scenes import Scene
 from tests.referrals.spending import open_referrals, spend_scheme
 
 THRESHOLD = Spend(Decimal("100.00"), "USD")
@@ -66,3 +68,16 @@ def test_both_open_statuses_come_in_the_order_of_their_ids_until_they_expire(dat
         assert first.last_id is not None
         second = read_open(session, condition_id, now=now, after=first.last_id, limit=4)
     assert (first.user_ids, second.user_ids) == ([1, 2, 3], [5, 6])
+
+
+def test_amounts_that_are_kept_again_after_a_lost_commit_are_kept_once(scene: Scene) -> None:
+    with scene.database.writer() as session:
+        open_referrals(session, spend_scheme(session), [1, 2])
+        condition_id = spend_condition(session)
+        assert condition_id is not None
+        batch = read_open(session, condition_id, now=database_now(session), after=0, limit=4)
+    judged = judge(batch, dict.fromkeys([1, 2], Spend(Decimal(5), "USD")), 1)
+    for _ in range(2):
+        with scene.database.writer() as session:
+            keep_seen(session, judged, scene.recorder)
+    assert len(scene.all(SpendSeen)) == 2

@@ -87,6 +87,16 @@ def test_the_waits_grow_and_then_it_is_an_exception_with_its_reason(scene: Scene
     assert len(scene.events("spend-batch.given-up")) == 1
 
 
+def test_a_failure_that_is_kept_again_after_a_lost_commit_is_kept_once(
+    scene: Scene, referral_ids: list[int]
+) -> None:
+    for _ in range(2):
+        with scene.database.writer() as session:
+            batch = read_open(session, condition(scene), now=database_now(session), after=0, limit=2)
+            spend_batches.keep_failure(session, 1, batch, DOWN, scene.recorder)
+    assert len(scene.all(FailedBatch)) == len(scene.all(Work)) == 1
+
+
 def test_a_poll_passes_over_a_batch_that_is_being_retried(scene: Scene, failed_id: int) -> None:
     assert walked(scene) == [[1, 2], [5, 6, 7], [8]]
 
