@@ -13,7 +13,7 @@ from jobs.user_messages import recorder_of
 from portal import work
 from portal.clients import spend as client
 from portal.clients.breaker import Breakers
-from portal.clients.spend import Spend
+from portal.clients.spend import Amounts
 from portal.db import database_now
 from portal.errors import Upstream, WaybillError
 from portal.referrals import polls, spend_batches
@@ -21,7 +21,7 @@ from portal.referrals.polls import Fenced, Ownership
 from portal.referrals.progress_models import FailedBatch
 from portal.referrals.recorder import Recorder
 from portal.referrals.spend import Batch, Met, judge, keep_seen, meet, spend_condition
-from portal.referrals.spend_batches import LANE, WORK_KIND, Found, Walk
+from portal.referrals.spend_batches import LANE, WORK_KIND, Found, Walk, keep_unreadable
 from portal.work import Claimed
 
 _IDLE_SECONDS = 0.5
@@ -38,7 +38,7 @@ class Asked:
     """A batch whose amounts are being asked for."""
 
     found: Found
-    answer: Future[dict[int, Spend]]
+    answer: Future[Amounts]
 
 
 def run(job: Job) -> None:
@@ -133,10 +133,10 @@ class Poller:
             self._job.stopping.wait(_IDLE_SECONDS)
         self._breakers.begin_trial(LANE)
 
-    def _ask(self, batch: Batch) -> dict[int, Spend]:
+    def _ask(self, batch: Batch) -> Amounts:
         self._runtime.reached("spend-poller.before-call")
         user_ids = batch.user_ids
-        amounts = client.amounts(self._runtime.systems["spend"], user_ids) if user_ids else {}
+        amounts = client.amounts(self._runtime.systems["spend"], user_ids) if user_ids else Amounts({}, {})
         self._runtime.reached("spend-poller.after-call")
         return amounts
 
@@ -220,14 +220,14 @@ class Poller:
     def _write(
         self,
         batch: Batch,
-        amounts: dict[int, Spend],
+        amounts: Amounts,
         poll_run_id: int,
         guard: Guard,
         passed: Callable[[Session], None],
     ) -> None:
         """Write what the amounts of a batch come to, in one transaction unless very many meet theirs."""
         recorder = recorder_of(self._job)
-        judged = judge(batch, amounts, poll_run_id)
+        judged = judge(batch, amounts.spends, poll_run_id)
         first, *more = [
             judged.met[at : at + _MEETS_AT_ONCE] for at in range(0, len(judged.met), _MEETS_AT_ONCE)
         ] or [judged.met]
@@ -239,6 +239,9 @@ class Poller:
             self._meet(first, poll_run_id, guard, session)
             keep_seen(session, judged, recorder)
             passed(session)
+            alone = keep_unreadable(session, poll_run_id, batch, amounts.unreadable, recorder)
+            if alone:
+                polls.count(session, poll_run_id, failed_batches=alone)
 
         self._runtime.transact(write)
         self._runtime.reached("spend-poller.after-commit")

@@ -14,7 +14,8 @@ MOST_USERS = 5000
 BY_RULE_FROM = 10**12
 _CURRENCY_OF_ALL = "USD"
 _KIND = "user.spent"
-_MONEY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
+# Net of refunds; and with more decimals than money has, as a service may say it by mistake.
+_MONEY = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,4})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 

@@ -1,15 +1,17 @@
 """The spend service."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from portal.clients.http import Answer, HttpSystem
 from portal.errors import Upstream
 
-_MONEY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?", re.ASCII)
+# Net of refunds, which may be more than was spent.
+_MONEY = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,2})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_EXCERPT = 80
 
 
 class Spend(NamedTuple):
@@ -19,22 +21,43 @@ class Spend(NamedTuple):
     currency: str
 
 
-def amounts(system: HttpSystem, user_ids: Sequence[int]) -> dict[int, Spend]:
+class Amounts(NamedTuple):
+    """What users have spent; `unreadable` is what was said of those of whom no amount can be read."""
+
+    spends: Mapping[int, Spend]
+    unreadable: Mapping[int, str]
+
+
+def amounts(system: HttpSystem, user_ids: Sequence[int]) -> Amounts:
     """Ask what users have spent; one whom the service does not know may be missing.
 
-    Raises Upstream, also when the answer is not what it should be.
+    Raises Upstream, also when the answer is not what it should be, or says of nobody what can be read.
     """
     answer = system.ask("/amounts", {"user_ids": list(user_ids)})
     entries = answer.body.get("amounts")
     if not isinstance(entries, list):
         raise _garbage(answer, "without amounts")
-    try:
-        found = {entry["user_id"]: _spend(entry) for entry in entries}
-    except (TypeError, KeyError, ValueError):
-        raise _garbage(answer, "with an amount that cannot be read") from None
-    if len(found) != len(entries) or not found.keys() <= set(user_ids):
-        raise _garbage(answer, "with other users than it was asked for, or with one twice")
-    return found
+    asked, spends, unreadable = set(user_ids), dict[int, Spend](), dict[int, str]()
+    for entry in entries:
+        user_id = _user_of(entry, answer)
+        if user_id not in asked:
+            raise _garbage(answer, "with other users than it was asked for, or with one twice")
+        asked.remove(user_id)
+        try:
+            spends[user_id] = _spend(entry)
+        except (TypeError, KeyError, ValueError):
+            unreadable[user_id] = f"{entry.get('amount')!r}, {entry.get('currency')!r}"[:_EXCERPT]
+    if unreadable and not spends and not asked:
+        said = next(iter(unreadable.values()))
+        raise _garbage(answer, f"with no amount that can be read, but for example {said}")
+    return Amounts(spends, unreadable)
+
+
+def _user_of(entry: Any, answer: Answer) -> int:
+    user_id = entry.get("user_id") if isinstance(entry, dict) else None
+    if type(user_id) is not int:
+        raise _garbage(answer, "with an amount of nobody")
+    return user_id
 
 
 def _spend(entry: dict[str, Any]) -> Spend:

@@ -190,7 +190,7 @@ def judge(batch: Batch, amounts: Mapping[int, Spend], poll_run_id: int) -> Judge
 def _is_news(referral: OpenReferral, spend: Spend) -> bool:
     if referral.seen_amount is None:
         # Most users have spent nothing: that needs no row.
-        return spend.amount > 0
+        return spend.amount != 0
     return (referral.seen_amount, referral.seen_currency) != spend
 
 

@@ -1,11 +1,13 @@
 """The batches of a poll: the walk over all open referrals, and the batches that failed on it.
 
 A batch that failed is kept by the range of its ids, and belongs to its retries from then on: polls pass it
-over. Out of retries it is an exception that a person may push; and once in each poll it is asked again by
-itself, so that hundreds of them mend themselves when a service that was away for long is back.
+over. Of a batch whose answer can be read but for some users, only their referrals fail, each alone. Out of
+retries it is an exception that a person may push; and once in each poll it is asked again by itself, so
+that hundreds of them mend themselves when a service that was away for long is back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -99,7 +101,7 @@ def failed_ranges(session: Session) -> list[FailedRange]:
 def keep_failure(
     session: Session, poll_run_id: int, batch: Batch, error: WaybillError, recorder: Recorder
 ) -> None:
-    """Keep a batch that failed in a poll, to be retried; kept again, as after a lost commit, nothing happens."""
+    """Keep a batch that failed in a poll, to be retried; a commit that was lost keeps it once."""
     first_id, last_id = batch.referrals[0].referral_id, batch.referrals[-1].referral_id
     known = select(FailedBatch.id).where(
         FailedBatch.poll_run_id == poll_run_id,
@@ -123,6 +125,24 @@ def keep_failure(
     due_at = now + timedelta(seconds=RETRY[0])
     work.enqueue(session, WORK_KIND, [work.New(failed.id, LANE)], due_at)
     _tell(session, failed, "spend-batch.failed", recorder, next_at=due_at.isoformat())
+
+
+def keep_unreadable(
+    session: Session, poll_run_id: int, batch: Batch, unreadable: Mapping[int, str], recorder: Recorder
+) -> int:
+    """Keep each referral alone of whose user no amount can be read; return how many that are.
+
+    The others of the batch are not held up by them.
+    """
+    alone = [one for one in batch.referrals if one.user_id in unreadable]
+    for one in alone:
+        said = unreadable[one.user_id]
+        error = WaybillError(
+            f"The spend service says of user {one.user_id} what is no amount: {said}.",
+            code="spend-unreadable",
+        )
+        keep_failure(session, poll_run_id, replace(batch, referrals=[one]), error, recorder)
+    return len(alone)
 
 
 def keep_failure_of_exception(session: Session, failed_id: int, error: WaybillError) -> None:

