@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -25,6 +25,8 @@ from portal.referrals.spend_batches import LANE, WORK_KIND, Found, Walk, keep_un
 from portal.work import Claimed
 
 _IDLE_SECONDS = 0.5
+# How often a poll that waits says that it is alive, at the least: a job is taken for stuck after a minute.
+_KEEP_SECONDS = 10.0
 # How long a poll goes on before it looks for retries that are due.
 _BETWEEN_RETRIES_SECONDS = 1.0
 # Conversions in one transaction, which holds the budget's row: others wait for it.
@@ -34,11 +36,19 @@ Guard = Callable[[Session], object]
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What users had spent by `at`."""
+
+    amounts: Amounts
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A batch whose amounts are being asked for."""
 
     found: Found
-    answer: Future[Amounts]
+    answer: Future[Answered]
 
 
 def run(job: Job) -> None:
@@ -60,7 +70,8 @@ class Poller:
         self._settings = settings
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_seconds, job.runtime.monotonic)
-        self._next_call_at = self._next_retry_at = job.runtime.monotonic()
+        self._keep_every = min(settings.lease_seconds / 3, _KEEP_SECONDS)
+        self._next_call_at = self._next_retry_at = self._keep_at = job.runtime.monotonic()
 
     def poll_if_due(self, pool: ThreadPoolExecutor) -> bool:
         """Retry what is due, and poll if a poll is due; return whether it was."""
@@ -88,14 +99,18 @@ class Poller:
 
     def _poll(self, ownership: Ownership, pool: ThreadPoolExecutor) -> None:
         self._job.log.info("poll begins", poll_run_id=ownership.poll_run_id)
+        self._keep_at = self._runtime.monotonic() + self._keep_every
         walk = self._runtime.transact(self._begin_walk)
-        ahead = self._ask_next(walk, ownership, pool)
-        while ahead is not None:
-            asked, ahead = ahead, None
-            # The next call is under way while what came of this one is written.
-            if self._job.turn():
-                ahead = self._ask_next(walk, ownership, pool)
-            self._settle(asked, ownership)
+        asked: Asked | None = None
+        while walk is not None:
+            # The next call is under way while what came of this one is written; but this one waits for none.
+            may_ask = asked is None or self._wait_seconds() <= 0
+            ahead = self._ask_next(walk, ownership, pool) if may_ask else None
+            if asked is not None:
+                self._settle(asked, ownership)
+            elif ahead is None:
+                break
+            asked = ahead
             if self._runtime.monotonic() >= self._next_retry_at:
                 self._retry_due()
         complete = not self._job.stopping.is_set()
@@ -109,36 +124,49 @@ class Poller:
         failed = spend_batches.failed_ranges(session)
         return Walk(condition_id, self._settings.spend_batch_users, failed)
 
-    def _ask_next(self, walk: Walk | None, ownership: Ownership, pool: ThreadPoolExecutor) -> Asked | None:
-        if walk is None:
-            return None
-        with self._runtime.writer() as session:
-            found = walk.next(session)
-        if found is None:
-            return None
-        self._wait_for_pace(len(found.batch.referrals))
-        self._wait_for_service(ownership)
-        return Asked(found, pool.submit(self._ask, found.batch))
+    def _ask_next(self, walk: Walk, ownership: Ownership, pool: ThreadPoolExecutor) -> Asked | None:
+        """Ask for the next batch as soon as one may; None at the end, or when the job is to stop."""
+        # Waits first and reads then: what is read must still be so when it is asked for.
+        while self._wait_to_ask(ownership):
+            with self._runtime.writer() as session:
+                found = walk.next(session)
+            if found is None:
+                return None
+            if not found.is_nothing:
+                self._note_call(len(found.batch.referrals))
+                return Asked(found, pool.submit(self._ask, found.batch))
+        return None
 
-    def _wait_for_pace(self, users: int) -> None:
+    def _wait_to_ask(self, ownership: Ownership) -> bool:
+        """Wait for the pace, and while the service is down; the poll stays ours. Return whether to go on."""
+        while self._job.turn():
+            if self._runtime.monotonic() >= self._keep_at:
+                self._runtime.transact(partial(polls.hold, ownership=ownership))
+                self._keep_at = self._runtime.monotonic() + self._keep_every
+            wait = self._wait_seconds()
+            if wait <= 0:
+                return True
+            self._job.stopping.wait(min(wait, self._keep_every))
+        return False
+
+    def _wait_seconds(self) -> float:
+        # While the service is down there is but a trial now and then, which a retry may be as well.
+        if self._breakers.state(LANE) == "open":
+            return _IDLE_SECONDS
+        return self._next_call_at - self._runtime.monotonic()
+
+    def _note_call(self, users: int) -> None:
         now = self._runtime.monotonic()
-        if self._next_call_at > now:
-            self._job.stopping.wait(self._next_call_at - now)
         self._next_call_at = max(now, self._next_call_at) + users / self._settings.spend_users_per_second
-
-    def _wait_for_service(self, ownership: Ownership) -> None:
-        """Hold on while the service is down, but for a trial now and then: the poll stays ours."""
-        while self._breakers.state(LANE) == "open" and self._job.turn():
-            self._runtime.transact(partial(polls.hold, ownership=ownership))
-            self._job.stopping.wait(_IDLE_SECONDS)
         self._breakers.begin_trial(LANE)
 
-    def _ask(self, batch: Batch) -> Amounts:
+    def _ask(self, batch: Batch) -> Answered:
         self._runtime.reached("spend-poller.before-call")
         user_ids = batch.user_ids
         amounts = client.amounts(self._runtime.systems["spend"], user_ids) if user_ids else Amounts({}, {})
         self._runtime.reached("spend-poller.after-call")
-        return amounts
+        # After the answer: only of what was spent by then is it known whether it was in time.
+        return Answered(amounts, self._runtime.transact(database_now))
 
     def _settle(self, asked: Asked, ownership: Ownership) -> None:
         batch, failed_id = asked.found
@@ -220,14 +248,14 @@ class Poller:
     def _write(
         self,
         batch: Batch,
-        amounts: Amounts,
+        answered: Answered,
         poll_run_id: int,
         guard: Guard,
         passed: Callable[[Session], None],
     ) -> None:
-        """Write what the amounts of a batch come to, in one transaction unless very many meet theirs."""
+        """Write what the answer for a batch comes to, in one transaction unless very many meet theirs."""
         recorder = recorder_of(self._job)
-        judged = judge(batch, amounts.spends, poll_run_id)
+        judged = judge(batch, answered.amounts.spends, at=answered.at, poll_run_id=poll_run_id)
         first, *more = [
             judged.met[at : at + _MEETS_AT_ONCE] for at in range(0, len(judged.met), _MEETS_AT_ONCE)
         ] or [judged.met]
@@ -239,7 +267,7 @@ class Poller:
             self._meet(first, poll_run_id, guard, session)
             keep_seen(session, judged, recorder)
             passed(session)
-            alone = keep_unreadable(session, poll_run_id, batch, amounts.unreadable, recorder)
+            alone = keep_unreadable(session, poll_run_id, batch, answered.amounts.unreadable, recorder)
             if alone:
                 polls.count(session, poll_run_id, failed_batches=alone)
 
@@ -261,7 +289,7 @@ def _require_lease(session: Session, claimed: Claimed) -> None:
 def _read_failed(session: Session, failed_id: int) -> tuple[int, Batch]:
     failed, condition_id = session.get(FailedBatch, failed_id), spend_condition(session)
     if failed is None or condition_id is None:
-        return 0, Batch([], database_now(session), None)
+        return 0, Batch([], None)
     batch = spend_batches.read_range(session, condition_id, failed.first_referral_id, failed.last_referral_id)
     return failed.poll_run_id, batch
 

@@ -43,10 +43,9 @@ class OpenReferral(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Open referrals in the order of their ids, as they were at `at`; without `last_id` none were left."""
+    """Open referrals in the order of their ids; without `last_id` none were left."""
 
     referrals: Sequence[OpenReferral]
-    at: datetime
     last_id: int | None
 
     @property
@@ -91,7 +90,7 @@ def read_open(
     chosen = _next_ids(after, before, limit)
     rows = session.execute(_with_what_is_known(chosen, condition_id, now)).all()
     last_id = rows[-1].referral_id if rows else None
-    return Batch([OpenReferral._make(row[:-1]) for row in rows if row[-1]], now, last_id)
+    return Batch([OpenReferral._make(row[:-1]) for row in rows if row[-1]], last_id)
 
 
 def _with_what_is_known(chosen: Subquery, condition_id: int, now: datetime) -> Select[*tuple[Any, ...]]:
@@ -165,8 +164,8 @@ def verdict_on(spend: Spend, threshold: Spend | None) -> Verdict:
     return "met" if spend.amount >= threshold.amount else "below"
 
 
-def judge(batch: Batch, amounts: Mapping[int, Spend], poll_run_id: int) -> Judged:
-    """Hold what users have spent against the thresholds of the schemes that they came by."""
+def judge(batch: Batch, amounts: Mapping[int, Spend], *, at: datetime, poll_run_id: int) -> Judged:
+    """Hold what users have spent, as was answered at `at`, against the thresholds of their schemes."""
     seen, met, told = [], [], []
     for referral in batch.referrals:
         spend = amounts.get(referral.user_id)
@@ -180,11 +179,9 @@ def judge(batch: Batch, amounts: Mapping[int, Spend], poll_run_id: int) -> Judge
             if verdict in _WHY_NOT and referral.seen_currency != spend.currency:
                 told.append((referral, spend, verdict))
         if verdict == "met" and threshold is not None:
-            evidence = Evidence(
-                "poll", str(poll_run_id), batch.at, spend.amount, threshold.amount, spend.currency
-            )
+            evidence = Evidence("poll", str(poll_run_id), at, spend.amount, threshold.amount, spend.currency)
             met.append((referral, evidence))
-    return Judged(poll_run_id, batch.at, seen, met, told)
+    return Judged(poll_run_id, at, seen, met, told)
 
 
 def _is_news(referral: OpenReferral, spend: Spend) -> bool:

@@ -45,6 +45,11 @@ class Found(NamedTuple):
     batch: Batch
     failed_id: int | None
 
+    @property
+    def is_nothing(self) -> bool:
+        """Tell that there was nobody to ask for where the walk is now."""
+        return not self.batch.referrals and self.failed_id is None
+
 
 class Walk:
     """One walk over the open referrals by their ids, from `failed` range to failed range."""
@@ -56,24 +61,20 @@ class Walk:
         self._after = 0
 
     def next(self, session: Session) -> Found | None:
-        """Read the next batch; None at the end."""
+        """Read on; None at the end. Each turn is short, also where there is nobody to ask for."""
         now = database_now(session)
-        while True:
-            before = self._failed[-1].first_id if self._failed else None
-            batch = read_open(
-                session, self._condition_id, now=now, after=self._after, before=before, limit=self._size
-            )
-            if batch.last_id is not None:
-                self._after = batch.last_id
-                if batch.referrals:
-                    return Found(batch, None)
-                continue
-            if not self._failed:
-                return None
-            failed = self._failed.pop()
-            self._after = failed.last_id
-            if not failed.is_retried:
-                return Found(self._read(session, failed), failed.id)
+        before = self._failed[-1].first_id if self._failed else None
+        batch = read_open(
+            session, self._condition_id, now=now, after=self._after, before=before, limit=self._size
+        )
+        if batch.last_id is not None:
+            self._after = batch.last_id
+            return Found(batch, None)
+        if not self._failed:
+            return None
+        failed = self._failed.pop()
+        self._after = failed.last_id
+        return Found(batch, None) if failed.is_retried else Found(self._read(session, failed), failed.id)
 
     def _read(self, session: Session, failed: FailedRange) -> Batch:
         return read_range(session, self._condition_id, failed.first_id, failed.last_id)

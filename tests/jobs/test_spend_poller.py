@@ -6,11 +6,14 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, event, select, update
 
+from jobs import spend_poller
 from jobs.job import Job
 from jobs.spend_poller import Poller
 from portal.db import database_now
@@ -28,11 +31,15 @@ from portal.referrals.spend import spend_condition
 from portal.referrals.states import ReferralStatus
 from portal.runtime import Runtime
 from portal.work import Work
+from tests.jobs.conftest import running
+from tests.referrals.scenes import scheme
 from tests.referrals.spending import LONG_AGO, open_referrals, spend_scheme
 from tests.sandbox.running import RunningSandbox
 from tests.servers.urls import Urls
+from tests.servers.waiting import wait_until
 
 BATCH = 3
+SECONDS = 20
 
 
 @pytest.fixture
@@ -302,13 +309,81 @@ def test_a_job_that_stops_leaves_the_rest_to_the_next_at_once(
 ) -> None:
     refer(runtime, users)
     job = Job("spend-poller", runtime)
-    job.stopping.set()
-    assert Poller(job).poll_if_due(pool)
+
+    class StopsAtFirst(ThreadPoolExecutor):
+        def submit(self, *call: Any) -> Any:  # type: ignore[override]
+            job.stopping.set()
+            return super().submit(*call)
+
+    with StopsAtFirst(1) as stopping:
+        assert Poller(job).poll_if_due(stopping)
     (cut_short,) = rows(runtime, PollRun)
     assert (cut_short.batches, cut_short.ended_at) == (1, None)
     assert not rows(runtime, PollTask)[0].in_progress
     poll(runtime, pool)
     assert rows(runtime, PollRun)[1].users == 8
+
+
+def test_a_poll_that_waits_for_its_pace_stays_its_own(runtime: Runtime, users: list[int]) -> None:
+    refer(runtime, users)
+    runtime.settings = runtime.settings.model_copy(update={"spend_users_per_second": 0.1})
+    job = Job("spend-poller", runtime)
+    with running(job, partial(spend_poller.run, job)):
+        wait_until(lambda: [run.batches for run in rows(runtime, PollRun)] == [1], SECONDS, "one is done")
+        for _ in range(2):
+            with runtime.writer() as session:
+                session.execute(update(PollTask).values(updated_at=LONG_AGO))
+            wait_until(lambda: rows(runtime, PollTask)[0].updated_at > LONG_AGO, SECONDS, "it is kept")
+    assert [run.batches for run in rows(runtime, PollRun)] == [1]
+
+
+def test_where_nobody_is_to_be_asked_the_poll_stays_its_own_as_well(
+    runtime: Runtime, pool: ThreadPoolExecutor, users: list[int]
+) -> None:
+    with runtime.writer() as session:
+        spend_scheme(session)
+        open_referrals(session, scheme(session, "sign-up", "verification"), range(1, 61))
+    times = count()
+    runtime.monotonic = lambda: float(next(times))
+    kept: list[object] = []
+    event.listen(
+        runtime.database.writer_engine,
+        "before_cursor_execute",
+        lambda *told: kept.append(told) if told[2].startswith("UPDATE task_manager") else None,
+    )
+    poll(runtime, pool)
+    assert len(kept) > 5, "it is kept on the way, and not only at both ends"
+
+
+def test_whoever_expires_while_the_service_is_down_is_not_asked_when_it_is_back(
+    runtime: Runtime, sandbox: RunningSandbox, users: list[int]
+) -> None:
+    refer(runtime, users)
+    less = {"breaker_failures": 1, "breaker_seconds": 2.0, "spend_poll_seconds": 3600.0}
+    runtime.settings = runtime.settings.model_copy(update=less)
+    sandbox.client.put_fault("spend", "down")
+    job = Job("spend-poller", runtime)
+    with running(job, partial(spend_poller.run, job)):
+        wait_until(lambda: len(rows(runtime, FailedBatch)) == 2, SECONDS, "two batches have failed")
+        with runtime.writer() as session:
+            session.execute(update(ReferralProgress).values(expires_at=database_now(session)))
+        sandbox.client.clear_fault("spend")
+        wait_until(lambda: rows(runtime, PollRun)[0].ended_at is not None, SECONDS, "the poll ends")
+    (run,) = rows(runtime, PollRun)
+    assert (run.users, run.batches, run.failed_batches) == (0, 2, 2)
+
+
+def test_an_answer_that_comes_when_the_time_is_over_does_not_count(
+    runtime: Runtime, sandbox: RunningSandbox, pool: ThreadPoolExecutor, users: list[int]
+) -> None:
+    with runtime.writer() as session:
+        soon = database_now(session) + timedelta(seconds=0.7)
+    refer(runtime, users[:1], expires_at=soon)
+    sandbox.client.spend(users[0], "100.00")
+    sandbox.client.put_fault("spend", "slow", times=1, seconds=1)
+    poll(runtime, pool)
+    assert [run.users for run in rows(runtime, PollRun)] == [1]
+    assert statuses(runtime) == {users[0]: "started"}
 
 
 def test_more_conversions_than_fit_one_transaction_all_count(

@@ -13,7 +13,7 @@ from portal.referrals.progress_models import SpendSeen
 from portal.referrals.spend import judge, keep_seen, read_open, spend_condition, threshold_of, verdict_on
 from portal.referrals.states import ReferralStatus
 from tests.referrals.scenes import Scene
-from tests.referrals.spending import open_referrals, spend_scheme
+from tests.referrals.spending import LONG_AGO, open_referrals, spend_scheme
 
 THRESHOLD = Spend(Decimal("100.00"), "USD")
 
@@ -76,7 +76,7 @@ def test_amounts_that_are_kept_again_after_a_lost_commit_are_kept_once(scene: Sc
         condition_id = spend_condition(session)
         assert condition_id is not None
         batch = read_open(session, condition_id, now=database_now(session), after=0, limit=4)
-    judged = judge(batch, dict.fromkeys([1, 2], Spend(Decimal(5), "USD")), 1)
+    judged = judge(batch, dict.fromkeys([1, 2], Spend(Decimal(5), "USD")), at=LONG_AGO, poll_run_id=1)
     for _ in range(2):
         with scene.database.writer() as session:
             keep_seen(session, judged, scene.recorder)

@@ -70,7 +70,8 @@ def walked(scene: Scene, size: int = 3) -> list[list[int]]:
         walk = Walk(condition(scene), size, failed_ranges(session))
         batches = []
         while (found := walk.next(session)) is not None:
-            batches.append(found.batch.user_ids)
+            if not found.is_nothing:
+                batches.append(found.batch.user_ids)
     return batches
 
 
