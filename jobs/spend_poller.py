@@ -1,5 +1,6 @@
 """Asks what referred users have spent: one poller at a time, batch by batch, each batch committed."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from jobs.job import Job
-from jobs.user_messages import recorder_of
+from jobs.user_messages import count_met, recorder_of
 from portal import work
 from portal.clients import spend as client
 from portal.clients.breaker import Breakers
@@ -18,6 +19,7 @@ from portal.db import database_now
 from portal.errors import Upstream, WaybillError
 from portal.referrals import polls, spend_batches
 from portal.referrals.polls import Fenced, Ownership
+from portal.referrals.progress import SPEND
 from portal.referrals.progress_models import FailedBatch
 from portal.referrals.recorder import Recorder
 from portal.referrals.spend import Batch, Met, judge, keep_seen, meet, spend_condition
@@ -260,25 +262,30 @@ class Poller:
             judged.met[at : at + _MEETS_AT_ONCE] for at in range(0, len(judged.met), _MEETS_AT_ONCE)
         ] or [judged.met]
         for some in more:
-            self._runtime.transact(partial(self._meet, some, poll_run_id, guard))
+            count_met(self._job, self._runtime.transact(partial(self._meet, some, poll_run_id, guard)))
         self._runtime.reached("spend-poller.before-commit")
 
-        def write(session: Session) -> None:
-            self._meet(first, poll_run_id, guard, session)
+        def write(session: Session) -> Counter[str]:
+            met = self._meet(first, poll_run_id, guard, session)
             keep_seen(session, judged, recorder)
             passed(session)
             alone = keep_unreadable(session, poll_run_id, batch, answered.amounts.unreadable, recorder)
             if alone:
                 polls.count(session, poll_run_id, failed_batches=alone)
+            return met
 
-        self._runtime.transact(write)
+        met = self._runtime.transact(write)
         self._runtime.reached("spend-poller.after-commit")
+        count_met(self._job, met)
         self._job.count("done", len(batch.referrals))
 
-    def _meet(self, some: Sequence[Met], poll_run_id: int, guard: Guard, session: Session) -> None:
+    def _meet(self, some: Sequence[Met], poll_run_id: int, guard: Guard, session: Session) -> Counter[str]:
         guard(session)
-        if some:
-            polls.count(session, poll_run_id, met=meet(session, some, recorder_of(self._job)))
+        if not some:
+            return Counter()
+        met = meet(session, some, recorder_of(self._job))
+        polls.count(session, poll_run_id, met=met[SPEND])
+        return met
 
 
 def _require_lease(session: Session, claimed: Claimed) -> None:

@@ -1,6 +1,6 @@
 """How messages about users are taken: out of their envelopes, read strictly, recorded together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -77,10 +77,15 @@ def recorder_of(job: Job) -> Recorder:
     return Recorder(job.actor, job.runtime.clock(), job.runtime.new_id, rules)
 
 
+def count_met(job: Job, met: Mapping[str, int]) -> None:
+    """Count the conditions that were met by their event types, and conversions, once they are committed."""
+    for event_type, number in met.items():
+        job.runtime.metrics.count("referrals.met", number, event_type)
+
+
 def _count(job: Job, done: Sequence[Recorded]) -> None:
     for recorded in done:
         if recorded.result == "known":
             job.count("duplicate")
         job.runtime.metrics.count(f"referrals.{job.name}", 1, recorded.result)
-        for event_type, number in recorded.met.items():
-            job.runtime.metrics.count("referrals.met", number, event_type)
+        count_met(job, recorded.met)

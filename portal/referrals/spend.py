@@ -1,6 +1,7 @@
 """The spend condition: whose spend is still asked for, and what an answer comes to."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -234,10 +235,13 @@ def _not_counted(
     )
 
 
-def meet(session: Session, met: Sequence[Met], recorder: Recorder) -> int:
-    """Record that spends meet their conditions; return of how many referrals that was news."""
+def meet(session: Session, met: Sequence[Met], recorder: Recorder) -> Counter[str]:
+    """Record that spends meet their conditions; return of how many that was news, and how many converted."""
     lock_users(session, (referral.user_id for referral, _ in met))
     outcomes = [
         meet_condition(session, referral.referral_id, SPEND, evidence, recorder) for referral, evidence in met
     ]
-    return sum(outcome in ("met", "converted") for outcome in outcomes)
+    news: Counter[str] = Counter()
+    news[SPEND] = sum(outcome in ("met", "converted") for outcome in outcomes)
+    news["conversion"] = outcomes.count("converted")
+    return +news

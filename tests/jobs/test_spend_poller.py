@@ -18,6 +18,7 @@ from jobs.job import Job
 from jobs.spend_poller import Poller
 from portal.db import database_now
 from portal.events import Event
+from portal.metrics.models import MetricMinute
 from portal.referrals.models import PollTask, ReferralCondition
 from portal.referrals.progress_models import (
     ConditionEvidence,
@@ -395,8 +396,12 @@ def test_more_conversions_than_fit_one_transaction_all_count(
         sandbox.client.spend(user, "100.00")
     built = runtime.settings.model_copy(update={"spend_batch_users": 500})
     runtime.settings = built
-    poll(runtime, pool)
+    job = poll(runtime, pool)
     assert set(statuses(runtime).values()) == {"converted"}
+    runtime.metrics.flush(runtime.transact, runtime.clock())
+    counted = rows(runtime, MetricMinute, MetricMinute.name == "referrals.met")
+    assert {row.label: row.total for row in counted} == {"spend": 120, "conversion": 120}
+    assert job.counters["done"] == 120
     (run,) = rows(runtime, PollRun)
     assert (run.users, run.batches, run.met) == (120, 1, 120)
     assert len(rows(runtime, RewardGrant)) == 240
