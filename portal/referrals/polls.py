@@ -7,8 +7,9 @@ dead, and replaced, writes nothing when it goes on. Times are those of the datab
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, select, text, update
 from sqlalchemy.orm import Session
 
 from portal.db import database_now
@@ -30,6 +31,7 @@ class Ownership:
     task_id: int
     token: str
     poll_run_id: int
+    lease: timedelta
 
 
 def take(session: Session, *, owner: str, token: str, every: timedelta, lease: timedelta) -> Ownership | None:
@@ -37,6 +39,7 @@ def take(session: Session, *, owner: str, token: str, every: timedelta, lease: t
 
     A run is due `every` so long after the last one began, and at once when that one was cut short.
     """
+    _end_with_lease(session, lease)
     # Whoever holds the row just now is alive: there is nothing to wait for.
     task_id = session.scalar(select(PollTask.id).with_for_update(skip_locked=True))
     if task_id is None:
@@ -55,7 +58,7 @@ def take(session: Session, *, owner: str, token: str, every: timedelta, lease: t
         session.add(known)
     known.token, known.poll_run_id = token, run.id
     session.flush()
-    return Ownership(task_id, token, run.id)
+    return Ownership(task_id, token, run.id, lease)
 
 
 def hold(session: Session, ownership: Ownership) -> datetime:
@@ -63,6 +66,7 @@ def hold(session: Session, ownership: Ownership) -> datetime:
 
     Raises Fenced when another owner has taken over.
     """
+    _end_with_lease(session, ownership.lease)
     session.execute(select(PollTask.id).where(PollTask.id == ownership.task_id).with_for_update())
     owners = select(PollOwner.token).where(PollOwner.task_id == ownership.task_id).with_for_update()
     if session.scalar(owners) != ownership.token:
@@ -90,6 +94,17 @@ def give_up(session: Session, ownership: Ownership, *, complete: bool) -> None:
             update(PollRun).where(PollRun.id == ownership.poll_run_id).values(ended_at=now),
             execution_options={"synchronize_session": False},
         )
+
+
+def _end_with_lease(session: Session, lease: timedelta) -> None:
+    """Let the server end this transaction when nothing is heard of it for a lease.
+
+    A process that is stopped in the midst of it would hold the row for as long as it sleeps, and nobody
+    could take over. SQLite knows nothing of the kind: its lock is the file's.
+    """
+    if session.get_bind().dialect.name == "mysql":
+        # Of MariaDB and MySQL alike; the pool replaces connections that were ended while nobody used them.
+        session.execute(text("SET SESSION wait_timeout = :seconds"), {"seconds": ceil(lease.total_seconds())})
 
 
 def _is_due(session: Session, known: PollOwner | None, last_start: datetime) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from portal.db import Database, database_now
 from portal.referrals import polls
 from portal.referrals.models import PollTask
 from portal.referrals.polls import Fenced, Ownership
 from portal.referrals.progress_models import PollRun
+from tests.servers.waiting import wait_until
 
 EVERY, LEASE = timedelta(minutes=2), timedelta(seconds=30)
 
@@ -90,3 +93,21 @@ def test_an_owner_that_nobody_replaced_goes_on_after_its_lease(database: Databas
         now = polls.hold(session, ownership)
     assert task(database).updated_at == now.replace(microsecond=0)
     assert take(database, "second") is None
+
+
+@pytest.mark.parametrize("migrated_urls", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True)
+def test_an_owner_that_falls_asleep_in_a_transaction_is_replaced_all_the_same(database: Database) -> None:
+    asleep = replace(took(database, "first"), lease=timedelta(seconds=1))
+    fall_silent(database, 3600)
+
+    def sleep_in_a_transaction() -> None:
+        with database.writer() as session:
+            polls.hold(session, asleep)
+            assert take(database, "second") is None
+            wait_until(lambda: take(database, "second") is not None, 20, "the server ends the transaction")
+            session.execute(select(1))
+
+    with pytest.raises(OperationalError):
+        sleep_in_a_transaction()
+    with pytest.raises(Fenced), database.writer() as session:
+        polls.hold(session, asleep)
