@@ -24,21 +24,50 @@ class CheckState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PassedRun:
+    """The last poll that came to its end: whom it passed over, a retry has asked since, or will."""
+
+    id: int
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Polls:
     """When the spend service is asked next; None while nothing is known of earlier polls."""
 
     next_at: datetime | None
     in_progress: bool
+    last: PassedRun | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPoll:
+    """That the batch of a referral failed, `attempts` times so far; without `next_at` it is out of retries.
+
+    `under_way` is a retry that is being made just now.
+    """
+
+    reason: str
+    attempts: int
+    at: datetime
+    next_at: datetime | None
+    under_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is recorded about one condition of a referral; `late_at` is when it happened too late."""
+    """What is recorded about one condition of a referral; `late_at` is when it happened too late.
+
+    `recorded_at` is since when the referral is known, and so asked for, if that is known.
+    """
 
     met_at: datetime | None = None
     evidence: ConditionEvidence | None = None
     seen: SpendSeen | None = None
     late_at: datetime | None = None
+    failed_poll: FailedPoll | None = None
+    recorded_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +75,8 @@ class Check:
     """One condition of a referral: its state, why, what shows it, and when it is looked at next.
 
     `threshold` and `currency` are asked for; `amount` was seen, at `at`, by the source. `next_at` is the
-    next poll; `until` is the instant from which on nothing counts.
+    next poll; `until` is the instant from which on nothing counts. `trouble` tells of a poll that failed, at
+    `trouble_at`; `asked_by` is the last poll of which it is sure that the user was asked for, then or since.
     """
 
     name: str
@@ -63,6 +93,9 @@ class Check:
     next_check: str | None = None
     next_at: datetime | None = None
     until: datetime | None = None
+    trouble: str | None = None
+    trouble_at: datetime | None = None
+    asked_by: PassedRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +126,15 @@ def check_condition(
         }
     if progress.status not in OPEN:
         facts |= {"at": known.late_at} if known.late_at else {}
-        return Check(asked.name, asked.event_type, CheckState.FAILED, _why_failed(progress, known), **facts)
+        reason = _why_failed(asked, progress, known)
+        return Check(asked.name, asked.event_type, CheckState.FAILED, reason, **facts)
     until = progress.expires_at
     is_over = until is not None and now >= until
-    facts |= {"until": until, "next_check": _next_check(asked, polls), "next_at": _next_at(asked, polls)}
+    facts["until"] = until
+    if asked.event_type != SPEND:
+        facts["next_check"] = "as soon as a message comes"
+    elif not is_over:
+        facts |= _asking(known, polls, until)
     reason = _why_waiting(asked, seen, currency, known, is_over=is_over)
     return Check(asked.name, asked.event_type, CheckState.WAITING, reason, **facts)
 
@@ -168,11 +206,13 @@ def _met(
     )
 
 
-def _why_failed(progress: ReferralProgress, known: Known) -> str:
+def _why_failed(asked: AskedCondition, progress: ReferralProgress, known: Known) -> str:
     if known.late_at is not None:
         return "It came when the time of the referral was over."
     if progress.status == ReferralStatus.EXPIRED:
-        return "It had not come when the referral expired."
+        if asked.event_type == SPEND:
+            return "It had not come when the referral expired."
+        return "It had not come when the referral expired. Late word of what happened before still counts."
     return f"It had not come when the referral was {progress.status}."
 
 
@@ -181,6 +221,8 @@ def _why_waiting(
 ) -> str:
     if known.late_at is not None:
         return "It came when the time of the referral was over; the referral expires shortly."
+    if is_over and asked.event_type == SPEND:
+        return "The time is over: no poll asks for it any more; the referral expires shortly."
     if is_over:
         return "The time is over: only what happened before still counts, if a message comes late."
     if asked.event_type != SPEND:
@@ -192,16 +234,32 @@ def _why_waiting(
     return "The spend that was seen is below the threshold."
 
 
-def _next_check(asked: AskedCondition, polls: Polls) -> str:
-    if asked.event_type != SPEND:
-        return "as soon as a message comes"
+def _asking(known: Known, polls: Polls, until: datetime | None) -> dict[str, Any]:
+    """Tell when the spend of a user is asked for next, and what came of the last time."""
+    failed = known.failed_poll
+    if failed is None:
+        facts: dict[str, Any] = {"asked_by": _asked_by(known, polls, until)}
+    else:
+        times = "once" if failed.attempts == 1 else f"{failed.attempts} times"
+        facts = {"trouble": f"The last poll failed, {times} so far: {failed.reason}", "trouble_at": failed.at}
+        if failed.under_way:
+            return facts | {"next_check": "a try is under way"}
+        if failed.next_at is not None:
+            return facts | {"next_check": "the next try", "next_at": failed.next_at}
+        facts["trouble"] += " It is out of retries and waits for a push; each poll asks once more."
     if polls.in_progress:
-        return "a poll is under way"
-    return "the next poll" if polls.next_at else "the first poll"
+        return facts | {"next_check": "a poll is under way"}
+    return facts | {
+        "next_check": "the next poll" if polls.next_at else "the first poll",
+        "next_at": polls.next_at,
+    }
 
 
-def _next_at(asked: AskedCondition, polls: Polls) -> datetime | None:
-    return polls.next_at if asked.event_type == SPEND and not polls.in_progress else None
+def _asked_by(known: Known, polls: Polls, until: datetime | None) -> PassedRun | None:
+    last = polls.last
+    if last is None or known.recorded_at is None or known.recorded_at >= last.started_at:
+        return None
+    return last if until is None or last.ended_at < until else None
 
 
 def _asked_amount(asked: AskedCondition) -> tuple[Decimal | None, str | None]:

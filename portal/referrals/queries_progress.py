@@ -7,20 +7,31 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from portal.crypto import DataCipher
+from portal.db import database_now
 from portal.events import Event
 from portal.keyset import Page, Place, fetch_page
 from portal.referrals import invitations as inviting
 from portal.referrals.addresses import mask
-from portal.referrals.explanations import Check, Known, Polls, Why, check_condition, why_not_rewarded
+from portal.referrals.explanations import (
+    Check,
+    FailedPoll,
+    Known,
+    PassedRun,
+    Polls,
+    Why,
+    check_condition,
+    why_not_rewarded,
+)
 from portal.referrals.fraud import flags_of
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.models import PollTask, ReferralCondition, Reward
 from portal.referrals.progress_models import (
     ConditionEvidence,
+    FailedBatch,
     KnownUser,
     PollRun,
     ReferralProgress,
@@ -29,13 +40,15 @@ from portal.referrals.progress_models import (
 from portal.referrals.queries_schemes import Scheme, find_schemes
 from portal.referrals.recorder import SUBJECT
 from portal.referrals.reward_models import ReferralFlag, RewardGrant
+from portal.referrals.spend_batches import WORK_KIND
 from portal.referrals.states import WAITS_FOR_SIGN_UP
 from portal.referrals.timeline import Entry, entry_of
+from portal.work import Work
 
 PAGE_SIZE = 20
 TIMELINE_SIZE = 100
 REFERRAL_KEY = INVITATION_KEY = (int,)
-_LATE = "referral.came-too-late"
+_STARTED, _LATE = "referral.started", "referral.came-too-late"
 _MOST_AS_RECRUIT = 50
 
 
@@ -109,6 +122,7 @@ def read_user(
     masked: bool,
     places: Places,
     poll_every: timedelta,
+    poll_lease: timedelta,
     now: datetime,
 ) -> UserView:
     """Return what there is of a user; one of whom nothing is known has empty lists."""
@@ -117,7 +131,7 @@ def read_user(
         mine.order_by(ReferralProgress.referral_id.desc()).limit(_MOST_AS_RECRUIT)
     ).all()
     brought, invited = _brought(session, user_id, places), _invited(session, user_id, places)
-    polls = next_poll(session, poll_every)
+    polls = next_poll(session, poll_every, poll_lease)
     views = _views(session, [*recruit, *(row[0] for row in brought.rows)], polls, now)
     return UserView(
         user_id=user_id,
@@ -148,11 +162,22 @@ def read_timeline(session: Session, user: UserView, *, before: int | None = None
     return Timeline([entry_of(event) for event in shown], shown[-1].id if len(found) > len(shown) else None)
 
 
-def next_poll(session: Session, every: timedelta) -> Polls:
-    """Tell when the spend service is asked next: `every` so long after the last poll began."""
-    is_polling = bool(session.scalar(select(PollTask.in_progress).limit(1)))
-    began = session.scalar(select(PollRun.started_at).order_by(PollRun.id.desc()).limit(1))
-    return Polls(began + every if began else None, is_polling)
+def next_poll(session: Session, every: timedelta, lease: timedelta) -> Polls:
+    """Tell when the spend service is asked next: `every` so long after the last poll began.
+
+    One that was cut short is followed at once; one whose owner is silent, when its lease has run out.
+    """
+    newest = select(PollRun).order_by(PollRun.id.desc()).limit(1)
+    task, run = session.scalar(select(PollTask).limit(1)), session.scalar(newest)
+    if task is None or run is None:
+        return Polls(None, in_progress=False)
+    ended = run if run.ended_at is not None else session.scalar(newest.where(PollRun.ended_at.is_not(None)))
+    last = PassedRun(ended.id, ended.started_at, ended.ended_at) if ended and ended.ended_at else None
+    if run.ended_at is not None:
+        return Polls(run.started_at + every, task.in_progress, last)
+    replaced_at = task.updated_at + lease if task.in_progress else task.updated_at
+    is_heard_of = task.in_progress and database_now(session) < replaced_at
+    return Polls(replaced_at, is_heard_of, last)
 
 
 def _brought(session: Session, user_id: int, places: Places) -> Page[Any]:
@@ -187,7 +212,7 @@ def _views(
     views = {}
     for row in rows:
         scheme = schemes[row.scheme_id]
-        late = known.late.get(row.referral_id, {})
+        told = known.told.get(row.referral_id, {})
         checks = tuple(
             check_condition(
                 asked,
@@ -196,7 +221,9 @@ def _views(
                     known.met.get((row.referral_id, asked.id)),
                     known.evidence.get((row.referral_id, asked.id)),
                     known.seen.get(row.referral_id),
-                    late.get(asked.event_type),
+                    told.get(asked.event_type),
+                    _covering(known.failed_polls, row.referral_id),
+                    told.get(_STARTED),
                 ),
                 polls=polls,
                 now=now,
@@ -216,7 +243,8 @@ class _Recorded:
     met: Mapping[tuple[int, int], datetime]
     evidence: Mapping[tuple[int, int], ConditionEvidence]
     seen: Mapping[int, SpendSeen]
-    late: Mapping[int, Mapping[str, datetime]]
+    told: Mapping[int, Mapping[str, datetime]]
+    failed_polls: Sequence[tuple[int, int, FailedPoll]]
 
 
 def _known(session: Session, ids: Sequence[int]) -> _Recorded:
@@ -227,19 +255,49 @@ def _known(session: Session, ids: Sequence[int]) -> _Recorded:
         {(row.referral_id, row.condition_id): row.created_at for row in met},
         {(row.referral_id, row.condition_id): row for row in evidence},
         {row.referral_id: row for row in seen},
-        _late(session, ids),
+        _told(session, ids),
+        _failed_polls(session, ids),
     )
 
 
-def _late(session: Session, ids: Iterable[int]) -> Mapping[int, Mapping[str, datetime]]:
-    """Return by referral when each thing happened that came too late."""
-    told = select(Event.subject_id, Event.data).where(
-        Event.subject == SUBJECT, Event.subject_id.in_(ids), Event.kind == _LATE
+def _told(session: Session, ids: Iterable[int]) -> Mapping[int, Mapping[str, datetime]]:
+    """Return by referral since when it is known, and when each thing happened that came too late."""
+    events = select(Event.subject_id, Event.kind, Event.at, Event.data).where(
+        Event.subject == SUBJECT, Event.subject_id.in_(ids), Event.kind.in_((_STARTED, _LATE))
     )
-    late: dict[int, dict[str, datetime]] = defaultdict(dict)
-    for referral_id, data in session.execute(told):
-        late[referral_id][_text(data, "event_type")] = datetime.fromisoformat(_text(data, "at"))
-    return late
+    told: dict[int, dict[str, datetime]] = defaultdict(dict)
+    for referral_id, kind, at, data in session.execute(events):
+        if kind == _STARTED:
+            told[referral_id][_STARTED] = at
+        else:
+            told[referral_id][_text(data, "event_type")] = datetime.fromisoformat(_text(data, "at"))
+    return told
+
+
+def _failed_polls(session: Session, ids: Sequence[int]) -> list[tuple[int, int, FailedPoll]]:
+    """Return the batches that failed around these referrals: first id, last id, and what is known of each."""
+    if not ids:
+        return []
+    retry = and_(Work.kind == WORK_KIND, Work.reference == FailedBatch.id)
+    rows = (
+        select(
+            FailedBatch, Work.due_at, Work.lease_token.is_not(None) & (Work.due_at > database_now(session))
+        )
+        .outerjoin(Work, retry)
+        .where(FailedBatch.first_referral_id <= max(ids), FailedBatch.last_referral_id >= min(ids))
+    )
+    return [
+        (
+            row.first_referral_id,
+            row.last_referral_id,
+            FailedPoll(row.reason, row.attempts, row.at, due_at, bool(is_tried)),
+        )
+        for row, due_at, is_tried in session.execute(rows)
+    ]
+
+
+def _covering(failed: Iterable[tuple[int, int, FailedPoll]], referral_id: int) -> FailedPoll | None:
+    return next((found for first, last, found in failed if first <= referral_id <= last), None)
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:

@@ -61,6 +61,7 @@ def _page(session: Session, user_id: int, refused: Refused | None) -> str:
         masked=not current_person().is_support,
         places=places,
         poll_every=timedelta(seconds=runtime().settings.spend_poll_seconds),
+        poll_lease=timedelta(seconds=runtime().settings.lease_seconds),
         now=now,
     )
     return render_template(

@@ -5,7 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from portal.referrals.explanations import Check, CheckState, Known, Polls, check_condition
+import pytest
+
+from portal.referrals.explanations import (
+    Check,
+    CheckState,
+    FailedPoll,
+    Known,
+    PassedRun,
+    Polls,
+    check_condition,
+)
 from portal.referrals.progress_models import ConditionEvidence, ReferralProgress, SpendSeen
 from portal.referrals.queries_schemes import AskedCondition
 
@@ -62,6 +72,42 @@ def test_a_poll_that_is_under_way_is_told_instead_of_its_time() -> None:
     found = check(SPEND, polls=Polls(NOW, in_progress=True))
     assert (found.next_check, found.next_at) == ("a poll is under way", None)
     assert check(SPEND, polls=Polls(None, in_progress=False)).next_check == "the first poll"
+
+
+def test_the_last_poll_is_named_only_when_it_must_have_asked() -> None:
+    last = PassedRun(17, NOW, NOW + timedelta(seconds=9))
+    polls = Polls(NOW, in_progress=False, last=last)
+    before = Known(recorded_at=NOW - timedelta(seconds=1))
+    assert check(SPEND, before, polls=polls).asked_by == last
+    assert check(SPEND, Known(recorded_at=NOW), polls=polls).asked_by is None
+    assert check(SPEND, polls=polls).asked_by is None
+    ends_later = Polls(NOW, in_progress=False, last=PassedRun(17, NOW, NOW + timedelta(days=1)))
+    assert check(SPEND, before, polls=ends_later).asked_by is None
+
+
+@pytest.mark.parametrize(
+    ("next_at", "under_way", "next_check", "at"),
+    [
+        (NOW + timedelta(minutes=2), False, "the next try", NOW + timedelta(minutes=2)),
+        (NOW + timedelta(minutes=2), True, "a try is under way", None),
+        (None, False, "the next poll", POLLS.next_at),
+    ],
+)
+def test_a_poll_that_failed_is_told_with_its_reason_and_what_comes_next(
+    next_at: datetime | None, under_way: bool, next_check: str, at: datetime | None
+) -> None:
+    failed = FailedPoll("It did not answer.", 3, NOW, next_at, under_way)
+    found = check(SPEND, Known(failed_poll=failed, recorded_at=NOW - timedelta(days=1)))
+    assert found.trouble is not None
+    assert found.trouble.startswith("The last poll failed, 3 times so far: It did not answer.")
+    assert ("waits for a push" in found.trouble) == (next_at is None)
+    assert (found.next_check, found.next_at, found.asked_by) == (next_check, at, None)
+
+
+def test_a_spend_whose_time_is_over_has_no_next_check() -> None:
+    found = check(SPEND, expires_in=-1)
+    assert (found.next_check, found.next_at) == (None, None)
+    assert found.reason.startswith("The time is over: no poll asks for it any more")
 
 
 def test_a_spend_in_another_currency_is_told_as_such() -> None:

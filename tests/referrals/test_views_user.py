@@ -9,11 +9,15 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import delete, event, update
 
+from portal.db import database_now
+from portal.errors import WaybillError
 from portal.referrals.expiry import expire_referrals
 from portal.referrals.invitation_models import Invitation
-from portal.referrals.models import SchemeCondition
+from portal.referrals.models import PollTask, SchemeCondition
 from portal.referrals.progress_models import PollRun, SpendSeen
 from portal.referrals.reward_models import RewardGrant
+from portal.referrals.spend import Batch, OpenReferral
+from portal.referrals.spend_batches import keep_failure
 from portal.runtime import Runtime
 from portal.work import Work
 from tests.referrals.scenes import RECRUIT, REFERRER, Scene, scheme
@@ -65,9 +69,9 @@ def test_a_spend_below_the_threshold_shows_both_amounts_the_poll_and_the_next_on
 ) -> None:
     referral_id = start(shown)
     with runtime.writer() as session:
-        session.add(
-            PollRun(owner="p", started_at=shown.now, users=1, batches=1, failed_batches=0, met=0, id=88)
-        )
+        run = PollRun(owner="p", started_at=shown.now, users=1, batches=1, failed_batches=0, met=0, id=88)
+        run.ended_at = shown.now
+        session.add(run)
         seen = SpendSeen(referral_id=referral_id, amount=Decimal("40.5"), currency="USD")
         seen.poll_run_id, seen.at = 88, shown.now
         session.add(seen)
@@ -77,6 +81,59 @@ def test_a_spend_below_the_threshold_shows_both_amounts_the_poll_and_the_next_on
     assert ">100.00 <abbr>USD" in page
     assert "<code>88</code>" in page
     assert f"{shown.now + timedelta(seconds=120):%Y-%m-%d %H:%M:%S}" in page
+
+
+def test_the_last_poll_that_saw_nothing_is_named(runtime: Runtime, shown: Scene, support: Visitor) -> None:
+    start(shown)
+    began = shown.now + timedelta(seconds=1)
+    with runtime.writer() as session:
+        run = PollRun(owner="p", started_at=began, users=1, batches=1, failed_batches=0, met=0, id=88)
+        run.ended_at = began
+        session.add(run)
+    page = support.get(RECRUITS_PAGE).text
+    assert "No poll has seen a spend." in page
+    assert "Last asked by poll run" in page
+    assert "<code>88</code>" in page
+
+
+def test_a_batch_that_failed_is_told_with_its_reason_and_its_next_try(
+    runtime: Runtime, shown: Scene, support: Visitor
+) -> None:
+    referral_id = start(shown)
+    down = WaybillError("The spend service did not answer.", code="spend-no-answer")
+    with runtime.writer() as session:
+        batch = Batch([OpenReferral(referral_id, RECRUIT, "{}", None, None)], referral_id)
+        keep_failure(session, 1, batch, down, shown.recorder)
+        session.execute(update(Work).values(due_at=shown.now + timedelta(hours=1)))
+    page = support.get(RECRUITS_PAGE).text
+    assert "The last poll failed, once so far: The spend service did not answer." in page
+    assert "Next check: the next try" in page
+    assert f"{shown.now + timedelta(hours=1):%Y-%m-%d %H:%M:%S}" in page
+    with runtime.writer() as session:
+        session.execute(delete(Work))
+    assert "out of retries and waits for a push" in support.get(RECRUITS_PAGE).text
+
+
+def test_a_poll_whose_owner_has_died_is_not_told_as_under_way(
+    runtime: Runtime, shown: Scene, support: Visitor
+) -> None:
+    start(shown)
+
+    def heard_of(seconds: float) -> str:
+        with runtime.writer() as session:
+            at = database_now(session) - timedelta(seconds=seconds)
+            session.execute(update(PollTask).values(in_progress=True, updated_at=at))
+        return support.get(RECRUITS_PAGE).text
+
+    with runtime.writer() as session:
+        session.add(
+            PollRun(owner="p", started_at=shown.now, users=0, batches=0, failed_batches=0, met=0, id=88)
+        )
+    assert "a poll is under way" in heard_of(1)
+    page = heard_of(runtime.settings.lease_seconds + 10)
+    assert "a poll is under way" not in page
+    assert "Next check: the next poll" in page
+    assert "due since" in page
 
 
 def test_an_expired_referral_names_what_had_not_come_and_what_came_too_late(
