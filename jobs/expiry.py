@@ -24,15 +24,19 @@ def run(job: Job) -> None:
 def expire_due(job: Job) -> int:
     """Expire one batch; return how many referrals there were in it."""
     try:
-        expired = job.runtime.transact(partial(_expire, recorder_of(job)))
+        expired = job.runtime.transact(partial(_expire, job, recorder_of(job)))
     except Exception as error:  # noqa: BLE001 - an edge: the database is away, and comes back
         job.log.warning("database away", error=str(error))
         return 0
-    job.runtime.reached("expiry.after-commit")
+    if expired:
+        job.runtime.reached("expiry.after-commit")
     job.count("done", expired)
     return expired
 
 
-def _expire(recorder: Recorder, session: Session) -> int:
+def _expire(job: Job, recorder: Recorder, session: Session) -> int:
     # By the database's clock: this machine's may be a day ahead.
-    return expire_referrals(session, until=database_now(session), limit=_BATCH, recorder=recorder)
+    expired = expire_referrals(session, until=database_now(session), limit=_BATCH, recorder=recorder)
+    if expired:
+        job.runtime.reached("expiry.before-commit")
+    return expired

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
+from sqlalchemy import select
 
 from portal.clients.aws import make_client
+from portal.events import Event
+from portal.referrals.progress_models import ReferralProgress
 from portal.runtime import Runtime
 from sandbox.backbone import Backbone
 from sandbox.child import Child
@@ -20,6 +23,7 @@ from tests.faults.referral_events import (
     publish,
 )
 from tests.faults.test_referral_events import QUEUES, left, undelivered
+from tests.referrals.spending import LONG_AGO, open_referrals, spend_scheme
 from tests.servers.waiting import wait_until
 
 SECONDS = 60
@@ -65,3 +69,28 @@ def test_a_listener_or_courier_killed_at_a_named_point_leaves_all_as_submitted(
     wait_until(lambda: undelivered(runtime) == 0, SECONDS, "all rewards are delivered")
     assert_rows_as_submitted(runtime, story)
     assert_rewards_as_submitted(runtime, backbone.client, story)
+
+
+def test_an_expiry_killed_before_and_after_its_commit_ends_each_referral_once(
+    backbone: Backbone, runtime: Runtime, started: list[Child]
+) -> None:
+    ended = []
+    for point in ("before-commit", "after-commit"):
+        users = range(len(ended) + 1, len(ended) + 6)
+        ended += runtime.transact(
+            lambda session, users=users: open_referrals(  # type: ignore[misc]
+                session, spend_scheme(session), users, expires_at=LONG_AGO
+            )
+        )
+        victim = backbone.start_jobs("expiry", KILL_AT=f"expiry.{point}")
+        assert victim.wait(SECONDS) == -signal.SIGKILL, victim.log_tail()
+    started.append(backbone.start_jobs("expiry"))
+    wait_until(lambda: statuses(runtime) == ["expired"] * len(ended), SECONDS, "all have expired")
+    with runtime.writer() as session:
+        told = session.scalars(select(Event.subject_id).where(Event.kind == "referral.expired"))
+        assert sorted(told) == sorted(ended)
+
+
+def statuses(runtime: Runtime) -> list[str]:
+    with runtime.writer() as session:
+        return list(session.scalars(select(ReferralProgress.status)))

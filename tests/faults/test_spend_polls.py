@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from portal.events import Event
 from portal.referrals.models import PollTask, ReferralCondition
-from portal.referrals.progress_models import ConditionEvidence, PollRun, ReferralProgress
+from portal.referrals.progress_models import ConditionEvidence, FailedBatch, PollRun, ReferralProgress
 from portal.referrals.reward_models import RewardGrant
 from portal.runtime import Runtime
 from sandbox.backbone import Backbone
@@ -170,3 +170,53 @@ def test_a_poller_that_was_killed_is_replaced_after_its_lease(
     assert successor.started_at - task.updated_at >= LEASE
     assert killed.met + successor.met == len(USERS)
     assert_one_effect_each(runtime)
+
+
+class TestASpendServiceThatIsAway:
+    @pytest.fixture
+    def more_settings(self) -> dict[str, str]:
+        few = {"BREAKER_FAILURES": "2", "BREAKER_SECONDS": "2"}
+        return {"SPEND_BATCH_USERS": "2", "SPEND_POLL_SECONDS": "3600"} | few
+
+    def test_is_left_alone_while_the_poll_is_kept_and_asked_when_it_is_back(
+        self, runtime: Runtime, backbone: Backbone, start_jobs: StartJobs
+    ) -> None:
+        refer_spenders(runtime, backbone)
+        backbone.client.put_fault("spend", "down")
+        start_jobs("spend-poller")
+        # Two that open the breaker, one that was under way with them, and then a trial now and then.
+        wait_until(lambda: failed_batches(runtime) >= 4, SECONDS, "a trial has failed")
+        assert failed_batches(runtime) < 10, "no batches are burnt meanwhile"
+        other = start_jobs("spend-poller")
+        held_at = rows(runtime, PollTask)[0].updated_at
+        wait_until(
+            lambda: rows(runtime, PollTask)[0].updated_at > held_at + LEASE, SECONDS, "it outlasts its lease"
+        )
+        assert len(runs(runtime)) == 1, "the other has not taken it over"
+        assert failed_batches(runtime) < len(USERS) // 2
+        backbone.client.clear_fault("spend")
+        wait_for_end(runtime, 1)
+        wait_until(lambda: not rows(runtime, FailedBatch), SECONDS, "its retries pass")
+        assert_one_effect_each(runtime)
+        assert other.alive()
+
+
+def test_a_spend_service_that_hangs_is_waited_for_until_the_deadline_only(
+    runtime: Runtime, backbone: Backbone, start_jobs: StartJobs
+) -> None:
+    refer_spenders(runtime, backbone)
+    backbone.client.put_fault("spend", "slow", times=2, seconds=30)
+    start_jobs("spend-poller")
+    wait_for_end(runtime, 1)
+    (run,) = runs(runtime)
+    assert (run.failed_batches, run.batches) == (2, len(USERS) // 2)
+    assert run.ended_at - run.started_at < timedelta(seconds=20)
+    told = {event.data["code"] for event in rows(runtime, Event, Event.kind == "spend-batch.failed")}
+    assert told == {"spend-no-answer"}
+    wait_until(lambda: not rows(runtime, FailedBatch), SECONDS, "both pass at their retries")
+    assert_one_effect_each(runtime)
+
+
+def failed_batches(runtime: Runtime) -> int:
+    """Return how many batches the first run has burnt so far."""
+    return sum(run.failed_batches for run in runs(runtime))
