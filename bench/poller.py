@@ -20,7 +20,9 @@ import click
 from sqlalchemy import func, select
 
 from portal.db import migrate
-from portal.referrals.progress_models import PollRun, ReferralProgress, SpendSeen
+from portal.referrals.models import Condition, ReferralCondition
+from portal.referrals.progress import SPEND
+from portal.referrals.progress_models import FailedBatch, PollRun, ReferralProgress, SpendSeen
 from portal.referrals.states import ReferralStatus
 from portal.runtime import Runtime, build_runtime
 from portal.settings import load_settings
@@ -73,7 +75,7 @@ def main(referrals: int) -> None:
                 f"pass {run.id}: {run.users} users, {run.batches} batches, {run.failed_batches} failed,"
                 f" {run.met} met, {_seconds(run):.1f} s"
             )
-        _print_rows(runtime)
+        wrong = _what_is_wrong(runtime, runs, referrals)
         runtime.database.dispose()
         click.echo(f"memory from a tenth of the way on: {min(memory)} to {max(memory)} MB")
         first = runs[0]
@@ -81,6 +83,9 @@ def main(referrals: int) -> None:
             f"users_per_second={first.users / _seconds(first):.0f} pass_seconds={_seconds(first):.1f}"
             f" rss_mb={max(memory)}"
         )
+    if wrong:
+        # After the last line of the figures, which are not to be believed, and on the other stream.
+        raise click.ClickException("\n".join(wrong))
 
 
 @contextmanager
@@ -138,12 +143,32 @@ def _seconds(run: PollRun) -> float:
     return (run.ended_at - run.started_at).total_seconds()
 
 
-def _print_rows(runtime: Runtime) -> None:
-    """Hold what the poller says against what stands in the database."""
-    converted = select(func.count()).where(ReferralProgress.status == ReferralStatus.CONVERTED)
+def _what_is_wrong(runtime: Runtime, runs: list[PollRun], referrals: int) -> list[str]:
+    """Hold what the poller says of its passes against what stands in the database."""
+    of_spend = select(Condition.id).where(Condition.event_type == SPEND).scalar_subquery()
+    numbers = {
+        "amounts seen": select(func.count()).select_from(SpendSeen),
+        "spend conditions met": select(func.count()).where(ReferralCondition.condition_id == of_spend),
+        "converted": select(func.count()).where(ReferralProgress.status == ReferralStatus.CONVERTED),
+        "failed batches": select(func.count()).select_from(FailedBatch),
+    }
     with runtime.writer() as session:
-        seen = session.scalar(select(func.count()).select_from(SpendSeen))
-        click.echo(f"in the database: {seen} amounts seen, {session.scalar(converted)} converted")
+        found = {what: session.scalar(question) or 0 for what, question in numbers.items()}
+    click.echo("in the database: " + ", ".join(f"{number} {what}" for what, number in found.items()))
+    first, *later = runs
+    expected = {
+        "users of the first pass": (first.users, referrals),
+        "users of later passes": ([run.users for run in later], [referrals - first.met] * len(later)),
+        "failed batches of all passes": (sum(run.failed_batches for run in runs), 0),
+        "failed batches in the database": (found["failed batches"], 0),
+        "met by all passes": (sum(run.met for run in runs), found["spend conditions met"]),
+        "met by the first pass": (
+            first.met,
+            sum(1 for user in range(1, referrals + 1) if user % 1000 == 999),
+        ),
+        "converted": (found["converted"], first.met),
+    }
+    return [f"{what}: {was}, not {should}" for what, (was, should) in expected.items() if was != should]
 
 
 if __name__ == "__main__":
