@@ -105,8 +105,8 @@ class Poller:
         walk = self._runtime.transact(self._begin_walk)
         asked: Asked | None = None
         while walk is not None:
-            # The next call is under way while what came of this one is written; but this one waits for none.
-            may_ask = asked is None or self._wait_seconds() <= 0
+            # The next call is under way while what came of this one is written, unless that would wait long.
+            may_ask = asked is None or self._wait_seconds() < _IDLE_SECONDS
             ahead = self._ask_next(walk, ownership, pool) if may_ask else None
             if asked is not None:
                 self._settle(asked, ownership)
@@ -130,13 +130,14 @@ class Poller:
         """Ask for the next batch as soon as one may; None at the end, or when the job is to stop."""
         # Waits first and reads then: what is read must still be so when it is asked for.
         while self._wait_to_ask(ownership):
+            since = self._runtime.monotonic()
             with self._runtime.writer() as session:
                 found = walk.next(session)
             if found is None:
                 return None
             if not found.is_nothing:
                 self._note_call(len(found.batch.referrals))
-                return Asked(found, pool.submit(self._ask, found.batch))
+                return Asked(found, pool.submit(self._ask, found.batch, since))
         return None
 
     def _wait_to_ask(self, ownership: Ownership) -> bool:
@@ -162,13 +163,14 @@ class Poller:
         self._next_call_at = max(now, self._next_call_at) + users / self._settings.spend_users_per_second
         self._breakers.begin_trial(LANE)
 
-    def _ask(self, batch: Batch) -> Answered:
+    def _ask(self, batch: Batch, since: float) -> Answered:
+        """Ask for a batch that was read `since` then by our own clock, or a little later."""
         self._runtime.reached("spend-poller.before-call")
         user_ids = batch.user_ids
         amounts = client.amounts(self._runtime.systems["spend"], user_ids) if user_ids else Amounts({}, {})
         self._runtime.reached("spend-poller.after-call")
-        # After the answer: only of what was spent by then is it known whether it was in time.
-        return Answered(amounts, self._runtime.transact(database_now))
+        # By when it was all spent, by the database's clock; never too early, lest a late spend should count.
+        return Answered(amounts, batch.at + timedelta(seconds=self._runtime.monotonic() - since))
 
     def _settle(self, asked: Asked, ownership: Ownership) -> None:
         batch, failed_id = asked.found
@@ -216,8 +218,9 @@ class Poller:
             spend_batches.keep_passed(session, claimed.reference, recorder)
 
         def attempt() -> None:
+            since = self._runtime.monotonic()
             poll_run_id, batch = self._runtime.transact(partial(_read_failed, failed_id=claimed.reference))
-            self._write(batch, self._ask(batch), poll_run_id, guard, passed)
+            self._write(batch, self._ask(batch, since), poll_run_id, guard, passed)
 
         try:
             error = self._tried(attempt)
@@ -296,7 +299,7 @@ def _require_lease(session: Session, claimed: Claimed) -> None:
 def _read_failed(session: Session, failed_id: int) -> tuple[int, Batch]:
     failed, condition_id = session.get(FailedBatch, failed_id), spend_condition(session)
     if failed is None or condition_id is None:
-        return 0, Batch([], None)
+        return 0, Batch([], database_now(session), None)
     batch = spend_batches.read_range(session, condition_id, failed.first_referral_id, failed.last_referral_id)
     return failed.poll_run_id, batch
 

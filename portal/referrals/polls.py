@@ -104,7 +104,10 @@ def _end_with_lease(session: Session, lease: timedelta) -> None:
     """
     if session.get_bind().dialect.name == "mysql":
         # Of MariaDB and MySQL alike; the pool replaces connections that were ended while nobody used them.
-        session.execute(text("SET SESSION wait_timeout = :seconds"), {"seconds": ceil(lease.total_seconds())})
+        told, seconds = session.connection().info, ceil(lease.total_seconds())
+        if told.get("wait_timeout") != seconds:
+            session.execute(text("SET SESSION wait_timeout = :seconds"), {"seconds": seconds})
+            told["wait_timeout"] = seconds
 
 
 def _is_due(session: Session, known: PollOwner | None, last_start: datetime) -> bool:

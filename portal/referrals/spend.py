@@ -44,9 +44,10 @@ class OpenReferral(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Open referrals in the order of their ids; without `last_id` none were left."""
+    """Open referrals in the order of their ids, as they were at `at`; without `last_id` none were left."""
 
     referrals: Sequence[OpenReferral]
+    at: datetime
     last_id: int | None
 
     @property
@@ -91,7 +92,7 @@ def read_open(
     chosen = _next_ids(after, before, limit)
     rows = session.execute(_with_what_is_known(chosen, condition_id, now)).all()
     last_id = rows[-1].referral_id if rows else None
-    return Batch([OpenReferral._make(row[:-1]) for row in rows if row[-1]], last_id)
+    return Batch([OpenReferral._make(row[:-1]) for row in rows if row[-1]], now, last_id)
 
 
 def _with_what_is_known(chosen: Subquery, condition_id: int, now: datetime) -> Select[*tuple[Any, ...]]:

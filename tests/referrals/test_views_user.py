@@ -102,7 +102,7 @@ def test_a_batch_that_failed_is_told_with_its_reason_and_its_next_try(
     referral_id = start(shown)
     down = WaybillError("The spend service did not answer.", code="spend-no-answer")
     with runtime.writer() as session:
-        batch = Batch([OpenReferral(referral_id, RECRUIT, "{}", None, None)], referral_id)
+        batch = Batch([OpenReferral(referral_id, RECRUIT, "{}", None, None)], shown.now, referral_id)
         keep_failure(session, 1, batch, down, shown.recorder)
         session.execute(update(Work).values(due_at=shown.now + timedelta(hours=1)))
     page = support.get(RECRUITS_PAGE).text
