@@ -74,7 +74,7 @@ def test_a_listener_or_courier_killed_at_a_named_point_leaves_all_as_submitted(
 def test_an_expiry_killed_before_and_after_its_commit_ends_each_referral_once(
     backbone: Backbone, runtime: Runtime, started: list[Child]
 ) -> None:
-    ended = []
+    ended: list[int] = []
     for point in ("before-commit", "after-commit"):
         users = range(len(ended) + 1, len(ended) + 6)
         ended += runtime.transact(

@@ -210,6 +210,7 @@ def test_a_spend_service_that_hangs_is_waited_for_until_the_deadline_only(
     wait_for_end(runtime, 1)
     (run,) = runs(runtime)
     assert (run.failed_batches, run.batches) == (2, len(USERS) // 2)
+    assert run.ended_at is not None
     assert run.ended_at - run.started_at < timedelta(seconds=20)
     told = {event.data["code"] for event in rows(runtime, Event, Event.kind == "spend-batch.failed")}
     assert told == {"spend-no-answer"}

@@ -275,18 +275,6 @@ def test_an_amount_that_cannot_be_read_fails_alone_and_mends_itself(
     assert not rows(runtime, Work, Work.kind == "spend-batch")
 
 
-def test_who_was_refunded_more_than_was_spent_holds_nobody_up(
-    runtime: Runtime, sandbox: RunningSandbox, pool: ThreadPoolExecutor, users: list[int]
-) -> None:
-    refer(runtime, users)
-    sandbox.client.spend(users[0], "-5.00")
-    sandbox.client.spend(users[1], "100.00")
-    poll(runtime, pool)
-    assert (statuses(runtime)[users[0]], statuses(runtime)[users[1]]) == ("started", "converted")
-    assert not rows(runtime, FailedBatch)
-    assert "-5.00" in [str(row.amount) for row in rows(runtime, SpendSeen)]
-
-
 def test_an_exception_mends_itself_when_a_poll_can_ask_again(
     runtime: Runtime, sandbox: RunningSandbox, pool: ThreadPoolExecutor, users: list[int]
 ) -> None:

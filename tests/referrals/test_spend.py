@@ -10,7 +10,16 @@ import pytest
 from portal.clients.spend import Spend
 from portal.db import Database, database_now
 from portal.referrals.progress_models import SpendSeen
-from portal.referrals.spend import judge, keep_seen, read_open, spend_condition, threshold_of, verdict_on
+from portal.referrals.spend import (
+    Batch,
+    OpenReferral,
+    judge,
+    keep_seen,
+    read_open,
+    spend_condition,
+    threshold_of,
+    verdict_on,
+)
 from portal.referrals.states import ReferralStatus
 from tests.referrals.scenes import Scene
 from tests.referrals.spending import LONG_AGO, open_referrals, spend_scheme
@@ -81,3 +90,11 @@ def test_amounts_that_are_kept_again_after_a_lost_commit_are_kept_once(scene: Sc
         with scene.database.writer() as session:
             keep_seen(session, judged, scene.recorder)
     assert len(scene.all(SpendSeen)) == 2
+
+
+def test_more_refunds_than_spends_are_below_any_threshold_and_seen() -> None:
+    refunded = OpenReferral(1, 2, '{"threshold": "0.01", "currency": "USD"}', None, None)
+    judged = judge(
+        Batch([refunded], LONG_AGO, 1), {2: Spend(Decimal("-5.00"), "USD")}, at=LONG_AGO, poll_run_id=1
+    )
+    assert ([one.referral_id for one, _ in judged.seen], judged.met, judged.told) == ([1], [], [])
