@@ -81,3 +81,13 @@ class RetiredCondition(Base):
 
     condition_id: Mapped[int] = mapped_column(UnsignedId, ForeignKey("condition_table.id"), primary_key=True)
     retired_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ConditionMeaning(Base):
+    """What meets a condition for which the old service had a word of its own, which stays in its row."""
+
+    __tablename__ = "condition_meaning"
+    __table_args__ = (UniqueConstraint("event_type"),)
+
+    condition_id: Mapped[int] = mapped_column(UnsignedId, ForeignKey("condition_table.id"), primary_key=True)
+    event_type: Mapped[str] = mapped_column(Key(20))
