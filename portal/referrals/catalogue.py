@@ -11,15 +11,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import Session
 
 from portal import events
 from portal.errors import Conflict, FieldError, InvalidInput
 from portal.events import Actor, NewEvent
+from portal.referrals.conditions import event_types
 from portal.referrals.models import Condition, ReferralScheme, Reward, SchemeCondition
 from portal.referrals.queries_schemes import RewardOffer, get_condition, get_reward
-from portal.referrals.scheme_models import RetiredCondition, RetiredReward, SchemeVersion
+from portal.referrals.scheme_models import ConditionMeaning, RetiredCondition, RetiredReward, SchemeVersion
 from portal.referrals.scheme_terms import check_amount, check_text
 from portal.referrals.states import SchemeState
 
@@ -104,22 +105,27 @@ def update_condition(
 ) -> None:
     """Change a condition: what meets it only while no scheme asks for it.
 
-    Raises NotFound, InvalidInput with the fields, and Conflict.
+    The old service's word for it stays in the row as long as its meaning does. Raises NotFound, InvalidInput
+    with the fields, and Conflict.
     """
     if get_condition(session, condition_id).retired_at is not None:
         raise Conflict("The condition is retired.", code="condition-retired")
     row = session.get_one(Condition, condition_id, with_for_update=True, populate_existing=True)
     errors = [*_of_condition(new), *_of_name(session, Condition, new.name, besides=condition_id)]
     _refuse(errors + list(_of_event_type(session, new.event_type, besides=condition_id)))
-    if new.event_type != row.event_type and (asking := _asking(session, condition_id)):
+    met_by = event_types(session)[condition_id]
+    if new.event_type != met_by and (asking := _asking(session, condition_id)):
         raise Conflict(
             f"The scheme {asking[0]} asks for this condition: what meets it stays.", code="condition-in-use"
         )
     facts = {
-        "before": {"name": row.name, "event_type": row.event_type},
+        "before": {"name": row.name, "event_type": met_by},
         "after": {"name": new.name, "event_type": new.event_type},
     }
-    row.name, row.description, row.event_type = new.name, new.description, new.event_type
+    row.name, row.description = new.name, new.description
+    if new.event_type != met_by:
+        row.event_type = new.event_type
+        session.execute(delete(ConditionMeaning).where(ConditionMeaning.condition_id == condition_id))
     session.flush()
     _tell(session, "condition", condition_id, "condition.updated", actor, now, facts)
 
@@ -196,8 +202,11 @@ def _has_name(
 
 
 def _of_event_type(session: Session, event_type: str, *, besides: int | None) -> Iterator[FieldError]:
-    taken = select(Condition.name).where(Condition.event_type == event_type, Condition.id != (besides or 0))
-    if (name := session.scalar(taken)) is not None:
+    meant = [one for one, word in event_types(session).items() if word == event_type]
+    # Its key also holds the words that the old service had.
+    taken = or_(Condition.id.in_(meant), Condition.event_type == event_type)
+    name = session.scalar(select(Condition.name).where(taken, Condition.id != (besides or 0)))
+    if name is not None:
         yield FieldError("event_type", f"The condition {name} is met by {event_type} already.")
 
 

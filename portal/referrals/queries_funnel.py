@@ -7,8 +7,9 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from portal.referrals.conditions import condition_met_by
 from portal.referrals.invitation_models import Invitation
-from portal.referrals.models import Condition, ReferralCondition
+from portal.referrals.models import ReferralCondition
 from portal.referrals.progress import SIGN_UP
 from portal.referrals.progress_models import ReferralProgress
 from portal.referrals.states import ReferralStatus
@@ -57,7 +58,7 @@ def read_funnel(
     reached = (
         has_clicked | has_started,
         has_started,
-        _has_qualified(),
+        _has_qualified(condition_met_by(session, SIGN_UP) or 0),
         ReferralProgress.status == ReferralStatus.CONVERTED,
     )
     mine = [case((and_(*wanted, one), 1), else_=0) for one in reached]
@@ -77,13 +78,14 @@ def read_funnel(
     return Funnel(since if complete else row[1], _stages(counts[:5]), counts[5], complete)
 
 
-def _has_qualified() -> ColumnElement[bool]:
+def _has_qualified(sign_up_id: int) -> ColumnElement[bool]:
     """Tell whether a condition beyond the sign-up was met, also of a referral that has ended since."""
     progress = ReferralProgress
     beyond = exists(
-        select(ReferralCondition.referral_id)
-        .join(Condition, Condition.id == ReferralCondition.condition_id)
-        .where(ReferralCondition.referral_id == progress.referral_id, Condition.event_type != SIGN_UP)
+        select(ReferralCondition.referral_id).where(
+            ReferralCondition.referral_id == progress.referral_id,
+            ReferralCondition.condition_id != sign_up_id,
+        )
     )
     went_on = progress.status.in_((ReferralStatus.QUALIFYING, ReferralStatus.CONVERTED))
     has_ended = progress.status.in_((ReferralStatus.EXPIRED, ReferralStatus.CANCELLED))

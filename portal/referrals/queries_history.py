@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from portal.referrals.models import Condition, ReferralScheme, SchemeCondition
+from portal.referrals.conditions import event_types
+from portal.referrals.models import ReferralScheme, SchemeCondition
 from portal.referrals.progress import OPEN, SPEND
 from portal.referrals.progress_models import ConditionEvidence, ReferralProgress, SpendSeen, UserFact
 from portal.referrals.queries_schemes import Scheme
@@ -93,12 +94,10 @@ class _Told:
         """Read by ranges of ids: so many ids in one list would be slower than the rows between them."""
         happened: dict[int, dict[str, datetime]] = defaultdict(dict)
         spent = {}
-        evidence = (
-            select(ConditionEvidence, Condition.event_type)
-            .join(Condition, Condition.id == ConditionEvidence.condition_id)
-            .where(ConditionEvidence.referral_id >= first_referral_id)
-        )
-        for row, event_type in session.execute(evidence):
+        known_types = event_types(session)
+        evidence = select(ConditionEvidence).where(ConditionEvidence.referral_id >= first_referral_id)
+        for row in session.scalars(evidence):
+            event_type = known_types[row.condition_id]
             happened[row.referral_id][event_type] = row.at
             if event_type == SPEND and row.amount is not None and row.currency is not None:
                 spent[row.referral_id] = Spend(row.amount, row.currency, row.at)
@@ -114,11 +113,8 @@ class _Told:
         )
         for user_id, event_type, at in session.execute(known):
             facts[user_id][event_type] = at
-        polled = (
-            select(SchemeCondition.referral_scheme_id)
-            .join(Condition, Condition.id == SchemeCondition.condition_id)
-            .where(Condition.event_type == SPEND)
-        )
+        spends = [condition_id for condition_id, one in known_types.items() if one == SPEND]
+        polled = select(SchemeCondition.referral_scheme_id).where(SchemeCondition.condition_id.in_(spends))
         return cls(happened, spent, seen, facts, frozenset(session.scalars(polled)))
 
     def past_of(self, row: Row[*tuple[Any, ...]], now: datetime) -> Past:

@@ -1,6 +1,5 @@
 """What is asked about schemes, their versions, and the rewards and conditions that they are made of."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from sqlalchemy.orm import Session, aliased
 
 from portal.errors import NotFound
 from portal.events import Event
+from portal.referrals.conditions import data_of, event_type_of
 from portal.referrals.models import Condition, ReferralScheme, Reward, SchemeCondition
 from portal.referrals.scheme_models import (
     ActiveScheme,
+    ConditionMeaning,
     RetiredCondition,
     RetiredReward,
     SchemeBudget,
@@ -199,14 +200,20 @@ def list_conditions(
         Condition.name,
         Condition.description,
         Condition.event_type,
+        ConditionMeaning.event_type,
         RetiredCondition.retired_at,
-    ).outerjoin(RetiredCondition, RetiredCondition.condition_id == Condition.id)
+    )
+    wanted = wanted.outerjoin(ConditionMeaning, ConditionMeaning.condition_id == Condition.id)
+    wanted = wanted.outerjoin(RetiredCondition, RetiredCondition.condition_id == Condition.id)
     wanted = wanted.where(Condition.id > above).order_by(Condition.id).limit(limit)
     if ids is not None:
         wanted = wanted.where(Condition.id.in_(list(ids)))
     if not with_retired:
         wanted = wanted.where(RetiredCondition.condition_id.is_(None))
-    return [KnownCondition(*row) for row in session.execute(wanted)]
+    return [
+        KnownCondition(one, name, description, event_type_of(stored, meaning), retired_at)
+        for one, name, description, stored, meaning, retired_at in session.execute(wanted)
+    ]
 
 
 def get_condition(session: Session, condition_id: int) -> KnownCondition:
@@ -278,25 +285,17 @@ def _read(session: Session, wanted: Select[*tuple[Any, ...]]) -> list[Scheme]:
 def _conditions_of(session: Session, scheme_ids: list[int]) -> Mapping[int, list[AskedCondition]]:
     found: dict[int, list[AskedCondition]] = defaultdict(list)
     asked = (
-        select(SchemeCondition, Condition)
+        select(SchemeCondition, Condition, ConditionMeaning.event_type)
         .join(Condition, Condition.id == SchemeCondition.condition_id)
+        .outerjoin(ConditionMeaning, ConditionMeaning.condition_id == Condition.id)
         .where(SchemeCondition.referral_scheme_id.in_(scheme_ids))
         .order_by(SchemeCondition.referral_scheme_id, SchemeCondition.ordinal, Condition.id)
     )
-    for link, condition in session.execute(asked):
-        told = AskedCondition(
-            condition.id, condition.name, condition.event_type, link.ordinal, _object_of(link.data)
-        )
+    for link, condition, meaning in session.execute(asked):
+        event_type = event_type_of(condition.event_type, meaning)
+        told = AskedCondition(condition.id, condition.name, event_type, link.ordinal, data_of(link.data))
         found[link.referral_scheme_id].append(told)
     return found
-
-
-def _object_of(data: str) -> dict[str, Any]:
-    try:
-        told = json.loads(data)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _scheme(row: Row[*tuple[Any, ...]], conditions: list[AskedCondition]) -> Scheme:

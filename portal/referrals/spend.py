@@ -1,6 +1,5 @@
 """The spend condition: whose spend is still asked for, and what an answer comes to."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from portal import events
 from portal.clients.spend import Spend
+from portal.referrals.conditions import condition_met_by, data_of
 from portal.referrals.known_users import lock_users
-from portal.referrals.models import Condition, ReferralCondition, SchemeCondition
+from portal.referrals.models import ReferralCondition, SchemeCondition
 from portal.referrals.progress import OPEN, SPEND, Evidence, meet_condition
 from portal.referrals.progress_models import ReferralProgress, SpendSeen
 from portal.referrals.recorder import Recorder
@@ -72,7 +72,7 @@ class Judged:
 
 def spend_condition(session: Session) -> int | None:
     """Return the id of the condition that spends meet, if there is one."""
-    return session.scalar(select(Condition.id).where(Condition.event_type == SPEND))
+    return condition_met_by(session, SPEND)
 
 
 def read_open(
@@ -148,7 +148,7 @@ def _walk(status: str, after: int, before: int | None, limit: int) -> Select[int
 def threshold_of(data: str) -> Spend | None:
     """Read the threshold of a condition's data; None when there is none that can be read."""
     try:
-        told = json.loads(data)
+        told = data_of(data)
         threshold, currency = Decimal(told["threshold"]), told["currency"]
     except (ValueError, TypeError, KeyError, InvalidOperation):
         return None

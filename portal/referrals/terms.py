@@ -6,9 +6,10 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal.referrals.conditions import event_type_of
 from portal.referrals.models import Condition, ReferralScheme, SchemeCondition
 from portal.referrals.periods import end_of_period
-from portal.referrals.scheme_models import SchemeVersion
+from portal.referrals.scheme_models import ConditionMeaning, SchemeVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ def load_terms(session: Session, scheme_id: int) -> Terms:
     )
     scheme, version = found.one()
     asked = session.execute(
-        select(Condition.id, Condition.name, Condition.event_type)
+        select(Condition.id, Condition.name, Condition.event_type, ConditionMeaning.event_type)
         .join(SchemeCondition, SchemeCondition.condition_id == Condition.id)
+        .outerjoin(ConditionMeaning, ConditionMeaning.condition_id == Condition.id)
         .where(SchemeCondition.referral_scheme_id == scheme_id)
         .order_by(SchemeCondition.ordinal, Condition.id)
     )
-    conditions = tuple(Asked(*row) for row in asked)
+    conditions = tuple(Asked(one, name, event_type_of(*words)) for one, name, *words in asked)
     return Terms(scheme, version.family_id, version.currency, version.retired_at, conditions)
