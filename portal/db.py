@@ -230,6 +230,20 @@ def database_now(session: Session) -> datetime:
     return now.replace(tzinfo=UTC)
 
 
+@contextmanager
+def patient_writer(url: str) -> Iterator[Session]:
+    """Give a session in a transaction, as `Database.writer` does, that waits for an answer however long.
+
+    To change a table may take longer than anybody else may wait, and goes on when its client has left.
+    """
+    engine = _make_engine(url, 1, answer_seconds=None)
+    try:
+        with Session(engine) as session, session.begin():
+            yield session
+    finally:
+        engine.dispose()
+
+
 def migrate(url: str) -> None:
     """Bring a database to the newest schema; two processes that start at once do it one after the other."""
     from alembic import command
@@ -237,10 +251,6 @@ def migrate(url: str) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    engine = _make_engine(url, 1, answer_seconds=None)
-    try:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    finally:
-        engine.dispose()
+    with patient_writer(url) as session:
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "head")

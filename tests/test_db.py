@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from portal import models
 from portal.access.models import ApiClient, Person
-from portal.db import Base, Database, database_now, migrate
+from portal.db import Base, Database, database_now, migrate, patient_writer
 from portal.metrics.models import MetricMinute
 from tests.servers import mariadb as mariadbs
 from tests.servers.forwarder import Forwarder
@@ -150,6 +150,28 @@ def test_sessions_are_read_committed_strict_and_in_utc(on_mariadb: Database) -> 
         with given() as session:
             assert session.execute(question).one() == ("READ-COMMITTED", "+00:00", 1)
     on_mariadb.dispose()
+
+
+def test_a_patient_writer_has_no_limit_for_an_answer_and_is_otherwise_like_the_others(
+    mariadb: mariadbs.Cluster, mariadb_database: str
+) -> None:
+    url = mariadb.writer_url(mariadb_database)
+    with patient_writer(url) as session:
+        connection = session.connection().connection.driver_connection
+        assert (connection._read_timeout, connection._write_timeout) == (None, None)  # type: ignore[union-attr]
+        assert session.scalar(text("SELECT @@tx_isolation")) == "READ-COMMITTED"
+        session.execute(text("CREATE TABLE told (id int)"))
+        session.execute(text("INSERT INTO told VALUES (1)"))
+
+    def fail() -> None:
+        with patient_writer(url) as session:
+            session.execute(text("INSERT INTO told VALUES (2)"))
+            session.execute(text("INSERT INTO nowhere VALUES (2)"))
+
+    with pytest.raises(ProgrammingError):
+        fail()
+    with patient_writer(url) as session:
+        assert session.execute(text("SELECT id FROM told")).all() == [(1,)]
 
 
 def test_a_change_that_others_commit_is_seen_within_a_transaction(database: Database) -> None:
