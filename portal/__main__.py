@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,16 +239,26 @@ def import_orders(paths: tuple[Path, ...]) -> None:
     show_default=True,
     help="Currency of the rewards of schemes whose conditions name none.",
 )
-def adopt_referrals(check: bool, currency: str) -> None:
+@click.option(
+    "--event-type",
+    "event_types",
+    multiple=True,
+    metavar="WORD=MEANING",
+    help="What an event type of the old service means, such as kyc=verification; for each of them.",
+)
+def adopt_referrals(check: bool, currency: str, event_types: tuple[str, ...]) -> None:
     """Take over a database of the old service; its rows stay as they are; exit 1 when it cannot be."""
     from portal.db import migrate as migrate_database
-    from portal.referrals import adoption
+    from portal.db import patient_writer
+    from portal.referrals import adopted_conditions, adoption
 
     if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
         raise click.BadParameter("A currency has three letters.", param_hint="--currency")
+    meanings = adopted_conditions.read_meanings(event_types)
     runtime = _runtime()
-    with runtime.writer() as session:
-        survey = adoption.survey(session)
+    url = runtime.settings.database_writer_url
+    with patient_writer(url) as session:
+        survey = adoption.survey(session, meanings)
     for difference in survey.differences:
         click.echo(f"{difference.weight}: {difference.said}")
     if not survey.is_possible:
@@ -257,25 +267,26 @@ def adopt_referrals(check: bool, currency: str) -> None:
     if check:
         click.echo("Nothing was changed.")
         return
-    with runtime.writer() as session:
+    with patient_writer(url) as session:
         adoption.add_missing(session, survey.differences)
-    migrate_database(runtime.settings.database_writer_url)
-    _adopt_rows(runtime, survey.referrals, currency.upper())
+    migrate_database(url)
+    _adopt_rows(runtime, survey.referrals, currency.upper(), meanings)
 
 
-def _adopt_rows(runtime: Runtime, expected: int, currency: str) -> None:
+def _adopt_rows(runtime: Runtime, expected: int, currency: str, meanings: Mapping[str, str]) -> None:
     from portal.referrals import adoption
 
     schemes = runtime.transact(
         lambda session: adoption.adopt_schemes(
-            session, currency=currency, actor=_operator(), now=runtime.clock()
+            session, currency=currency, meanings=meanings, actor=_operator(), now=runtime.clock()
         ),
     )
     statuses: Counter[str] = Counter()
     last: int | None = 0
     with click.progressbar(length=expected, label="Adopting", file=sys.stderr) as bar:
         while last is not None:
-            batch = runtime.transact(partial(adoption.adopt_referrals, after=last, now=runtime.clock()))
+            until = runtime.clock()
+            batch = runtime.transact(partial(adoption.adopt_referrals, after=last, until=until))
             statuses += batch.statuses
             bar.update(batch.statuses.total())
             last = batch.last_id

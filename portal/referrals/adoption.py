@@ -1,8 +1,7 @@
 """Taking over a database of the old service: our rows beside its own, which stay as they are."""
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,18 +12,18 @@ from sqlalchemy.orm import Session
 
 from portal import events
 from portal.events import Actor, NewEvent
-from portal.referrals import established
+from portal.referrals import adopted_conditions, established
+from portal.referrals.conditions import condition_met_by, data_of
 from portal.referrals.established import Difference, Weight
 from portal.referrals.models import (
-    Condition,
     PollTask,
     Referral,
     ReferralCondition,
     ReferralScheme,
     SchemeCondition,
 )
-from portal.referrals.periods import end_of_period, period_type
-from portal.referrals.progress import SIGN_UP, SPEND, VERIFICATION
+from portal.referrals.periods import PeriodType, end_of_period, period_type
+from portal.referrals.progress import SIGN_UP
 from portal.referrals.progress_models import ConditionEvidence, ReferralProgress
 from portal.referrals.scheme_models import ActiveScheme, ReferrerUsage, SchemeBudget, SchemeVersion
 from portal.referrals.states import ReferralStatus, Review, SchemeState
@@ -40,8 +39,8 @@ class Survey:
     """What an adoption found, and how many schemes and referrals have no rows of ours yet."""
 
     differences: list[Difference]
-    schemes: int
-    referrals: int
+    schemes: int = 0
+    referrals: int = 0
 
     @property
     def is_possible(self) -> bool:
@@ -58,25 +57,29 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """What a scheme asks for: its conditions in their order, and its period."""
+    """What a scheme asks for: its conditions, those of them beyond the sign-up, and its period."""
 
-    conditions: tuple[int, ...]
+    conditions: frozenset[int]
+    beyond: frozenset[int]
     period_type: str
     period_length: int
 
 
-def survey(session: Session) -> Survey:
-    """Tell how a database differs from the established one, and what has no rows of ours yet."""
+def survey(session: Session, meanings: Mapping[str, str]) -> Survey:
+    """Tell how a database differs from the established one, and what has no rows of ours yet.
+
+    `meanings` say what event types of the old service mean.
+    """
     if session.get_bind().dialect.name == "sqlite":
-        return Survey([Difference(Weight.STOPS, "The old service used MySQL; this is SQLite.")], 0, 0)
+        return Survey([Difference(Weight.STOPS, "The old service used MySQL; this is SQLite.")])
     if not established.has_established_tables(session):
         said = "There is nothing to adopt: none of the established tables is in this database."
-        return Survey([Difference(Weight.STOPS, said)], 0, 0)
+        return Survey([Difference(Weight.STOPS, said)])
     differences = established.differences(session)
     if any(one.weight is Weight.STOPS for one in differences):
-        return Survey(differences, 0, 0)
+        return Survey(differences)
     present = set(inspect(session.connection()).get_table_names())
-    differences += _of_rows(session, present)
+    differences += _of_rows(session, meanings, present)
     return Survey(
         differences,
         _count_without(session, ReferralScheme.id, SchemeVersion.scheme_id, present),
@@ -91,9 +94,12 @@ def add_missing(session: Session, differences: Sequence[Difference]) -> None:
             session.execute(text(difference.statement))
 
 
-def adopt_schemes(session: Session, *, currency: str, actor: Actor, now: datetime) -> int:
+def adopt_schemes(
+    session: Session, *, currency: str, meanings: Mapping[str, str], actor: Actor, now: datetime
+) -> int:
     """Make each old scheme that is not ours yet a family of its own, and return how many there were.
 
+    What event types of the old service mean is kept with them.
     `currency` is that of rewards where no condition of the scheme names one. Of several active schemes of a
     product the one that was activated last is active with us.
     """
@@ -105,6 +111,7 @@ def adopt_schemes(session: Session, *, currency: str, actor: Actor, now: datetim
         .with_for_update()
     )
     schemes = session.scalars(unknown).all()
+    adopted_conditions.keep_meanings(session, meanings, actor=actor, now=now)
     taken = set(session.scalars(select(ActiveScheme.product)))
     named = _currencies(session)
     for scheme in schemes:
@@ -126,11 +133,12 @@ def adopt_schemes(session: Session, *, currency: str, actor: Actor, now: datetim
     return len(schemes)
 
 
-def adopt_referrals(session: Session, *, after: int, now: datetime, limit: int = BATCH) -> Batch:
+def adopt_referrals(session: Session, *, after: int, until: datetime, limit: int = BATCH) -> Batch:
     """Give the next referrals above an id their progress and evidence, where they have none.
 
     A referral that met all conditions is converted, and counts against its referrer's limit, but nothing is
-    granted: the old service did that. The rest is open, or expired when its period is over.
+    granted: the old service did that. The rest is open, or expired when its period ended at `until` or
+    before.
     """
     referrals = session.scalars(
         select(Referral)
@@ -147,7 +155,7 @@ def adopt_referrals(session: Session, *, after: int, now: datetime, limit: int =
     for row in session.scalars(select(ReferralCondition).where(ReferralCondition.referral_id.in_(ids))):
         met[row.referral_id].append(row)
     progress = [
-        _progress_of(referral, terms[referral.referral_scheme_id], met[referral.id], now)
+        _progress_of(referral, terms[referral.referral_scheme_id], met[referral.id], until)
         for referral in referrals
     ]
     session.execute(insert(ReferralProgress), progress)
@@ -157,7 +165,7 @@ def adopt_referrals(session: Session, *, after: int, now: datetime, limit: int =
     return Batch(ids[-1], Counter(str(row["status"]) for row in progress))
 
 
-def _of_rows(session: Session, present: set[str]) -> list[Difference]:
+def _of_rows(session: Session, meanings: Mapping[str, str], present: set[str]) -> list[Difference]:
     told: list[Difference] = []
     for column in (
         ReferralScheme.activated_at,
@@ -172,9 +180,9 @@ def _of_rows(session: Session, present: set[str]) -> list[Difference]:
     if "task_manager" in present:
         told += _of_task(session.scalar(select(func.count()).select_from(PollTask)) or 0)
     if "referral_scheme" in present:
-        told += _of_schemes(session)
+        told += _of_schemes(session, present)
     if "condition_table" in present:
-        told += _of_conditions(session)
+        told += adopted_conditions.differences(session, meanings, present)
     return told
 
 
@@ -186,31 +194,29 @@ def _of_task(rows: int) -> list[Difference]:
     return []
 
 
-def _of_schemes(session: Session) -> list[Difference]:
-    told = []
-    several = select(ReferralScheme.product, func.count()).where(ReferralScheme.active)
-    several = several.group_by(ReferralScheme.product).having(func.count() > 1)
-    for product, count in session.execute(several):
-        said = f"{count} schemes of the product {product} are active; with us the last activated one will be."
-        told.append(Difference(Weight.NOTE, said))
-    for scheme_id, kind in session.execute(select(ReferralScheme.id, ReferralScheme.expiry_period_type)):
-        if period_type(kind) is None:
-            said = f"The scheme {scheme_id} has a period of type {kind!r}, which is unknown: it never ends."
-            told.append(Difference(Weight.NOTE, said))
-    return told
+def _of_schemes(session: Session, present: set[str]) -> Iterator[Difference]:
+    wanted = select(ReferralScheme).order_by(ReferralScheme.id)
+    if SchemeVersion.__tablename__ in present:
+        wanted = wanted.where(ReferralScheme.id.not_in(select(SchemeVersion.scheme_id)))
+    schemes = session.scalars(wanted).all()
+    named = _currencies(session) if SchemeCondition.__tablename__ in present else {}
+    for product, count in Counter(scheme.product for scheme in schemes if scheme.active).items():
+        if count > 1:
+            said = f"{count} schemes of the product {product} are active"
+            yield Difference(Weight.NOTE, f"{said}; with us the last activated one will be.")
+    for scheme in schemes:
+        for said in _of_terms(scheme, has_currency=scheme.id in named):
+            yield Difference(Weight.NOTE, f"The scheme {scheme.id} {said}")
 
 
-def _of_conditions(session: Session) -> list[Difference]:
-    known = (SIGN_UP, VERIFICATION, SPEND)
-    unmet = select(Condition.name, Condition.event_type).where(Condition.event_type.not_in(known))
-    return [
-        Difference(
-            Weight.NOTE,
-            f"The condition {name} waits for {event_type!r}, which nothing tells of: only"
-            f" {', '.join(known)} are known.",
-        )
-        for name, event_type in session.execute(unmet)
-    ]
+def _of_terms(scheme: ReferralScheme, *, has_currency: bool) -> Iterator[str]:
+    kind, length = period_type(scheme.expiry_period_type), scheme.expiry_period_length
+    if kind is None:
+        yield f"has a period of type {scheme.expiry_period_type!r}, which is unknown: it never ends."
+    elif kind is not PeriodType.NEVER and length <= 0:
+        yield f"has a period of {length} {kind}s: it never ends."
+    if not has_currency:
+        yield "names no currency: its rewards are in that which --currency says."
 
 
 def _count_without(session: Session, theirs: Any, ours: Any, present: set[str]) -> int:
@@ -239,13 +245,9 @@ def _currencies(session: Session) -> dict[int, str]:
     """Return the currency that the conditions of each scheme name, where they do."""
     found: dict[int, str] = {}
     for scheme_id, data in session.execute(select(SchemeCondition.referral_scheme_id, SchemeCondition.data)):
-        try:
-            told = json.loads(data)
-        except ValueError:
-            continue
-        currency = told.get("currency") if isinstance(told, dict) else None
-        if isinstance(currency, str) and len(currency) == 3 and currency.isalpha():
-            found.setdefault(scheme_id, currency.upper())
+        currency = data_of(data).get("currency")
+        if isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha():
+            found.setdefault(scheme_id, currency)
     return found
 
 
@@ -258,17 +260,22 @@ def _terms(session: Session, scheme_ids: set[int]) -> Mapping[int, _Terms]:
     )
     for scheme_id, condition_id in session.execute(asked):
         conditions[scheme_id].append(condition_id)
+    # Where no condition is known to be the sign-up, the first one was it.
+    sign_up = condition_met_by(session, SIGN_UP)
     schemes = session.scalars(select(ReferralScheme).where(ReferralScheme.id.in_(scheme_ids)))
     return {
         scheme.id: _Terms(
-            tuple(conditions[scheme.id]), scheme.expiry_period_type, scheme.expiry_period_length
+            frozenset(conditions[scheme.id]),
+            frozenset(conditions[scheme.id]) - {sign_up or next(iter(conditions[scheme.id]), 0)},
+            scheme.expiry_period_type,
+            scheme.expiry_period_length,
         )
         for scheme in schemes
     }
 
 
 def _progress_of(
-    referral: Referral, terms: _Terms, met: Sequence[ReferralCondition], now: datetime
+    referral: Referral, terms: _Terms, met: Sequence[ReferralCondition], until: datetime
 ) -> dict[str, Any]:
     expires_at = end_of_period(referral.created_at, terms.period_type, terms.period_length)
     done = {row.condition_id for row in met}
@@ -276,9 +283,9 @@ def _progress_of(
     if terms.conditions and done.issuperset(terms.conditions):
         status = ReferralStatus.CONVERTED
         ended_at = max(row.created_at for row in met)
-    elif expires_at is not None and expires_at <= now:
+    elif expires_at is not None and expires_at <= until:
         status, ended_at = ReferralStatus.EXPIRED, expires_at
-    elif done.intersection(terms.conditions[1:]):
+    elif done & terms.beyond:
         status = ReferralStatus.QUALIFYING
     else:
         status = ReferralStatus.STARTED

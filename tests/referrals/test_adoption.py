@@ -5,6 +5,7 @@ The server is one of that age: its first timestamp column updates itself with ev
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import signal
@@ -13,11 +14,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, func, select, text
 
+from portal.clients.spend import Spend
+from portal.crypto import DataCipher
 from portal.db import Database
 from portal.events import Actor, Event
 from portal.referrals import schemes
@@ -27,7 +31,9 @@ from portal.referrals.queries_schemes import get_scheme
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.scheme_models import ActiveScheme, ReferrerUsage, SchemeBudget, SchemeVersion
 from portal.referrals.scheme_terms import terms_of
+from portal.referrals.spend import judge, meet, read_open, spend_condition
 from tests.referrals import established
+from tests.referrals.scenes import NOW, RECRUIT, Scene
 from tests.servers import mariadb as mariadbs
 from tests.servers.urls import Urls
 from tests.web.portal import environment_for
@@ -86,10 +92,16 @@ def old(old_server: mariadbs.Cluster) -> Iterator[Database]:
     old_server.drop_database(name)
 
 
-def adopt(database: Database, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def adopt(
+    database: Database,
+    *options: str,
+    meanings: tuple[str, ...] = ("user_signup=sign-up", "kyc=verification"),
+    **variables: str,
+) -> subprocess.CompletedProcess[str]:
     url = database.writer_engine.url.render_as_string(hide_password=False)
+    given = [word for meaning in meanings for word in ("--event-type", meaning)]
     return subprocess.run(
-        [sys.executable, "-m", "portal", "adopt-referrals", *options],
+        [sys.executable, "-m", "portal", "adopt-referrals", *given, *options],
         env=os.environ | environment_for(Urls(url, url)) | variables,
         cwd=ROOT,
         capture_output=True,
@@ -131,7 +143,11 @@ def test_a_check_says_what_would_be_added_and_adds_nothing(old: Database) -> Non
     assert "adds: The trigger accept_only_one_row, which refuses a second row" in told.stdout
     assert "note: 2 schemes of the product loan are active" in told.stdout
     assert "note: The scheme 3 has a period of type 'fortnight', which is unknown" in told.stdout
-    assert "note: The condition verified waits for 'kyc', which nothing tells of" in told.stdout
+    assert (
+        "note: The scheme 3 names no currency: its rewards are in that which --currency says." in told.stdout
+    )
+    assert "The scheme 2 names no currency" not in told.stdout
+    assert "adds: The condition verified waits for 'kyc', which is told to mean verification." in told.stdout
     assert f"4 schemes and {REFERRALS} referrals have no rows of Waybill's yet." in told.stdout
     with old.writer_engine.begin() as connection:
         assert contents(connection) == before
@@ -152,6 +168,7 @@ def test_an_adoption_killed_in_between_goes_on_and_a_second_one_does_nothing(old
     first = statuses(old)
     again = adopt(old)
     assert "0 schemes and 0 referrals were adopted." in again.stdout, again.stderr
+    assert not [line for line in again.stdout.splitlines() if line.startswith(("adds: The", "note: The s"))]
 
     assert statuses(old) == first
     assert first == {
@@ -203,13 +220,85 @@ def test_a_referral_keeps_its_times_and_shows_what_it_met(old: Database) -> None
     assert (expired.status, expired.ended_at) == ("expired", datetime(2025, 4, 30, 12, 0, 1, tzinfo=UTC))
 
 
-def test_an_open_referral_that_met_more_than_its_first_condition_is_qualifying(old: Database) -> None:
+def test_an_open_referral_that_met_more_than_its_sign_up_is_qualifying(old: Database) -> None:
     with old.writer_engine.begin() as connection:
         connection.exec_driver_sql(
-            'INSERT INTO referral_scheme_condition_table VALUES (4, 3, 3, \'{"threshold": "10"}\')'
+            """INSERT INTO referral_scheme_condition_table VALUES (4, 3, 0, '{"threshold": "10"}')"""
         )
-    assert adopt(old).returncode == 0
+    told = adopt(old)
+    assert told.returncode == 0, told.stdout
+    assert "note: The active scheme 4 asks for spent without a threshold and a currency" in told.stdout
+    assert "note: The active scheme 2 asks for spent" not in told.stdout
     assert statuses(old)[4] == {"started": 833, "qualifying": 417}
+
+
+def test_an_active_scheme_whose_condition_nothing_tells_of_stops_the_adoption(old: Database) -> None:
+    told = adopt(old, meanings=("user_signup=sign-up",))
+    assert told.returncode == 1
+    assert (
+        "stops: The condition verified waits for 'kyc', which nothing tells of, and the active scheme 4 asks"
+        " for it: say what it means by --event-type kyc=MEANING, one of sign-up, verification, spend."
+    ) in told.stdout
+    with old.writer_engine.begin() as connection:
+        assert set(connection.scalars(text("SHOW TABLES"))) == set(established.TABLES)
+        connection.exec_driver_sql("UPDATE referral_scheme SET active = 0 WHERE id = 4")
+    told = adopt(old, meanings=("user_signup=sign-up",))
+    assert told.returncode == 0, told.stdout
+    assert "note: The condition verified waits for 'kyc', which nothing tells of; no active" in told.stdout
+
+
+REFUSED = {
+    ("kyc",): "Error: --event-type: kyc is not of the form WORD=MEANING, such as kyc=verification.",
+    ("kyc=identity",): "Error: --event-type: kyc=identity: what kyc means must be one of sign-up,",
+    ("kyc=spend", "KYC=sign-up"): "Error: --event-type: kyc is given two meanings, spend and sign-up.",
+}
+IMPOSSIBLE = {
+    ("kyx=verification",): "stops: No condition has the event type kyx of --event-type; there are kyc, s",
+    ("spend=verification",): "stops: The condition spent is met by spend already, and not by verification.",
+    ("kyc=spend",): "stops: The conditions verified and spent cannot both be met by spend.",
+}
+
+
+def test_a_meaning_that_cannot_be_given_is_said_and_nothing_is_done(old: Database) -> None:
+    for meanings, said in REFUSED.items():
+        told = adopt(old, meanings=meanings)
+        assert (told.returncode, said in told.stderr) == (1, True), told.stderr
+    for meanings, said in IMPOSSIBLE.items():
+        told = adopt(old, meanings=("user_signup=sign-up", *meanings))
+        assert (told.returncode, said in told.stdout) == (1, True), told.stdout
+    with old.writer_engine.begin() as connection:
+        assert set(connection.scalars(text("SHOW TABLES"))) == set(established.TABLES)
+
+
+def test_new_and_open_referrals_convert_under_conditions_that_the_old_service_named(old: Database) -> None:
+    with old.writer_engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE condition_table SET event_type = 'SPEND' WHERE id = 3")
+        connection.exec_driver_sql(
+            """INSERT INTO referral_scheme_condition_table VALUES
+            (4, 3, 3, '{"threshold": "100.00", "currency": "usd"}')"""
+        )
+        before = contents(connection)
+    told = adopt(old)
+    assert told.returncode == 0, told.stdout + told.stderr
+    scene = Scene(old, 4, DataCipher(base64.b64encode(bytes(32)).decode()))
+    scene.sign_up(RECRUIT, token=scene.invite("ana@example.com"))
+    begun = scene.progress(5007)
+    assert (begun.scheme_id, begun.status) == (4, "started")
+    for user_id in (RECRUIT, begun.user_id):
+        assert scene.verify(user_id).result == "met"
+    with old.writer() as session:
+        condition_id = spend_condition(session)
+        assert condition_id is not None
+        batch = read_open(session, condition_id, now=NOW, after=0, limit=REFERRALS)
+        amounts = dict.fromkeys((RECRUIT, begun.user_id), Spend(Decimal("100.00"), "USD"))
+        assert meet(session, judge(batch, amounts, 1).met, scene.recorder) == 2
+    for user_id in (RECRUIT, begun.user_id):
+        assert scene.progress(user_id).status == "converted"
+        assert sorted(scene.grants(user_id)) == ["recruit", "referrer"]
+    assert scene.events("condition.meaning-given")[1].data == {"word": "kyc", "event_type": "verification"}
+    with old.writer_engine.begin() as connection:
+        for table, rows in contents(connection).items():
+            assert set(before[table]) <= set(rows)
 
 
 BROKEN = {
