@@ -264,6 +264,10 @@ def adopt_referrals(check: bool, currency: str, event_types: tuple[str, ...]) ->
     if not survey.is_possible:
         raise click.ClickException("The database cannot be adopted as it is. Nothing was changed.")
     click.echo(f"{survey.schemes} schemes and {survey.referrals} referrals have no rows of Waybill's yet.")
+    click.echo(
+        f"adds: {survey.schemes} rows each of referral_scheme_version and referral_scheme_budget,"
+        f" {survey.referrals} of referral_progress, {survey.met} of condition_evidence."
+    )
     if check:
         click.echo("Nothing was changed.")
         return

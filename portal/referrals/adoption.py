@@ -36,11 +36,12 @@ _FIRST_TIME = "1970-01-01 00:00:01"
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What an adoption found, and how many schemes and referrals have no rows of ours yet."""
+    """What an adoption found, and how many schemes, referrals and met conditions have no rows of ours yet."""
 
     differences: list[Difference]
     schemes: int = 0
     referrals: int = 0
+    met: int = 0
 
     @property
     def is_possible(self) -> bool:
@@ -84,6 +85,7 @@ def survey(session: Session, meanings: Mapping[str, str]) -> Survey:
         differences,
         _count_without(session, ReferralScheme.id, SchemeVersion.scheme_id, present),
         _count_without(session, Referral.id, ReferralProgress.referral_id, present),
+        _count_without(session, ReferralCondition.referral_id, ReferralProgress.referral_id, present),
     )
 
 

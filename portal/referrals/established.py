@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Session
 
+import portal.models  # noqa: F401 - registers every table, also those of others that will be created
 from portal.db import Base
 from portal.referrals import models
 
@@ -40,6 +41,8 @@ TABLES = tuple(
     )
 )
 TRIGGER = "accept_only_one_row"
+# The table in which migrations note how far they are.
+_REVISION = "alembic_version"
 _TABLES = text(
     "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION FROM information_schema.TABLES"
     " WHERE TABLE_SCHEMA = DATABASE()"
@@ -229,11 +232,13 @@ def _of_trigger(session: Session, found: dict[str, _Found]) -> list[Difference]:
 
 
 def _of_other_tables(found: dict[str, _Found]) -> Iterator[Difference]:
-    if "alembic_version" in found:
-        return
-    ours = set(Base.metadata.tables) - {table.name for table in TABLES}
-    for name in sorted(ours & set(found)):
-        yield _stop(f"There is a table {name} already, which Waybill would create.")
+    ours = {*Base.metadata.tables, _REVISION} - {table.name for table in TABLES}
+    if _REVISION not in found:
+        for name in sorted(ours & set(found)):
+            yield _stop(f"There is a table {name} already, which Waybill would create.")
+    if missing := sorted(ours - set(found)):
+        said = f"{len(missing)} tables of Waybill's own, which will be created: {', '.join(missing)}."
+        yield Difference(Weight.ADDS, said)
 
 
 def _read_tables(session: Session) -> dict[str, _Found]:

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, func, select, text
 
 from portal.clients.spend import Spend
 from portal.crypto import DataCipher
-from portal.db import Database
+from portal.db import Base, Database
 from portal.events import Actor, Event
 from portal.referrals import schemes
 from portal.referrals.models import Referral, ReferralScheme
@@ -148,7 +148,16 @@ def test_a_check_says_what_would_be_added_and_adds_nothing(old: Database) -> Non
     )
     assert "The scheme 2 names no currency" not in told.stdout
     assert "adds: The condition verified waits for 'kyc', which is told to mean verification." in told.stdout
+    ours = sorted({*Base.metadata.tables, "alembic_version"} - set(established.TABLES))
+    assert {"work", "person", "condition_meaning"} <= set(ours)
+    assert (
+        f"adds: {len(ours)} tables of Waybill's own, which will be created: {', '.join(ours)}." in told.stdout
+    )
     assert f"4 schemes and {REFERRALS} referrals have no rows of Waybill's yet." in told.stdout
+    rows = "4 rows each of referral_scheme_version and referral_scheme_budget"
+    with old.writer_engine.begin() as connection:
+        met = len(contents(connection)["referral_condition"])
+    assert f"adds: {rows}, {REFERRALS} of referral_progress, {met} of condition_evidence." in told.stdout
     with old.writer_engine.begin() as connection:
         assert contents(connection) == before
         tables = set(connection.scalars(text("SHOW TABLES")))
