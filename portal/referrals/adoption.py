@@ -24,12 +24,11 @@ from portal.referrals.models import (
 )
 from portal.referrals.periods import PeriodType, end_of_period, period_type
 from portal.referrals.progress import SIGN_UP
-from portal.referrals.progress_models import ConditionEvidence, ReferralProgress
+from portal.referrals.progress_models import ADOPTED, ConditionEvidence, ReferralProgress
 from portal.referrals.scheme_models import ActiveScheme, ReferrerUsage, SchemeBudget, SchemeVersion
 from portal.referrals.states import ReferralStatus, Review, SchemeState
 
 BATCH = 2_000
-SOURCE = "adopted"
 # The clock of MySQL begins there; what lies before are the zeros of a server that was not strict.
 _FIRST_TIME = "1970-01-01 00:00:01"
 
@@ -310,7 +309,7 @@ def _evidence_of(row: ReferralCondition) -> dict[str, Any]:
     return {
         "referral_id": row.referral_id,
         "condition_id": row.condition_id,
-        "source": SOURCE,
+        "source": ADOPTED,
         "source_id": f"referral_condition {row.referral_id}/{row.condition_id}",
         "at": row.created_at,
     }

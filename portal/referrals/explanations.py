@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from portal.referrals.progress import OPEN, SPEND
-from portal.referrals.progress_models import ConditionEvidence, ReferralProgress, SpendSeen
+from portal.referrals.progress_models import ADOPTED, ConditionEvidence, ReferralProgress, SpendSeen
 from portal.referrals.queries_schemes import AskedCondition
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.states import ReferralStatus, Review, RewardStatus
@@ -156,10 +156,15 @@ def why_not_rewarded(
         if progress.review == Review.DENIED:
             text += " A review has denied it: it will bring no rewards."
         return Why("wait", text)
-    return _why_grants(progress, grants)
+    return _why_grants(progress, checks, grants)
 
 
-def _why_grants(progress: ReferralProgress, grants: Sequence[RewardGrant]) -> Why:
+def _why_grants(progress: ReferralProgress, checks: Sequence[Check], grants: Sequence[RewardGrant]) -> Why:
+    if not grants and all(check.source == ADOPTED for check in checks):
+        text = (
+            "It converted in the old service, which dealt with its rewards: what it paid is not known here."
+        )
+        return Why("info", text, progress.ended_at)
     if not grants:
         return Why("wait", "It has converted, and its rewards are not recorded yet.", progress.ended_at)
     if all(grant.status in _DELIVERED for grant in grants):
@@ -187,9 +192,9 @@ def _met(
     asked: AskedCondition, known: Known, met_at: datetime, threshold: Decimal | None, currency: str | None
 ) -> Check:
     evidence = known.evidence
-    if evidence is None:
-        reason = "Met; a row of the old service, without evidence."
-        return Check(asked.name, asked.event_type, CheckState.MET, reason, at=met_at)
+    if evidence is None or evidence.source == ADOPTED:
+        reason = "Met in the old service, which kept no evidence of it."
+        return Check(asked.name, asked.event_type, CheckState.MET, reason, at=met_at, source=ADOPTED)
     return Check(
         asked.name,
         asked.event_type,

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from portal.db import Base, BigId, Key, UtcTime
 from portal.referrals.models import UnsignedId
 
+ADOPTED = "adopted"
+
 
 class ReferralProgress(Base):
     """Where a referral stands: its status and review; a user is referred once per scheme family."""
@@ -40,7 +42,10 @@ class ReferralProgress(Base):
 
 
 class ConditionEvidence(Base):
-    """What showed that a condition was met: a message or a poll, and for a spend the amount and threshold."""
+    """What showed that a condition was met: a message or a poll, and for a spend the amount and threshold.
+
+    Of a condition that was met in the old service, its `source` is ADOPTED, and nothing more is known.
+    """
 
     __tablename__ = "condition_evidence"
 

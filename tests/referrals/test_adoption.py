@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from portal.events import Actor, Event
 from portal.referrals import schemes
 from portal.referrals.models import Referral, ReferralScheme
 from portal.referrals.progress_models import ConditionEvidence, ReferralProgress
+from portal.referrals.queries_progress import Places, read_user
 from portal.referrals.queries_schemes import get_scheme
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.scheme_models import ActiveScheme, ReferrerUsage, SchemeBudget, SchemeVersion
@@ -41,6 +42,7 @@ from tests.web.portal import environment_for
 pytestmark = pytest.mark.mariadb
 ROOT = Path(__file__).parents[2]
 REFERRALS = 5_000
+CIPHER = DataCipher(base64.b64encode(bytes(32)).decode())
 FILLED = (
     "INSERT INTO reward VALUES (1, 'ten', 'Ten dollars', 10.00), (2, 'five', NULL, 5.00)",
     """INSERT INTO referral_scheme VALUES
@@ -137,15 +139,15 @@ def test_the_first_timestamps_of_this_server_update_themselves(old: Database) ->
 def test_a_check_says_what_would_be_added_and_adds_nothing(old: Database) -> None:
     with old.writer_engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER accept_only_one_row")
+        connection.exec_driver_sql("UPDATE referral_scheme SET expiry_period_length = 0 WHERE id = 1")
         before = contents(connection)
     told = adopt(old, "--check")
     assert told.returncode == 0, told.stderr
     assert "adds: The trigger accept_only_one_row, which refuses a second row" in told.stdout
     assert "note: 2 schemes of the product loan are active" in told.stdout
     assert "note: The scheme 3 has a period of type 'fortnight', which is unknown" in told.stdout
-    assert (
-        "note: The scheme 3 names no currency: its rewards are in that which --currency says." in told.stdout
-    )
+    assert "note: The scheme 1 has a period of 0 days: it never ends." in told.stdout
+    assert "note: The scheme 3 names no currency: its rewards are in that which --currency" in told.stdout
     assert "The scheme 2 names no currency" not in told.stdout
     assert "adds: The condition verified waits for 'kyc', which is told to mean verification." in told.stdout
     ours = sorted({*Base.metadata.tables, "alembic_version"} - set(established.TABLES))
@@ -229,6 +231,28 @@ def test_a_referral_keeps_its_times_and_shows_what_it_met(old: Database) -> None
     assert (expired.status, expired.ended_at) == ("expired", datetime(2025, 4, 30, 12, 0, 1, tzinfo=UTC))
 
 
+def test_the_page_of_a_user_tells_what_the_old_service_did_and_no_more(old: Database) -> None:
+    assert adopt(old).returncode == 0
+    every = timedelta(minutes=2)
+    with old.reader() as session:
+        (converted,), (expired,) = (
+            read_user(
+                session, user_id, cipher=CIPHER, masked=True, places=Places(), poll_every=every, now=NOW
+            ).as_recruit
+            for user_id in (5045, 5001)
+        )
+    assert (converted.row.scheme_id, converted.row.status, converted.grants) == (2, "converted", [])
+    why = "It converted in the old service, which dealt with its rewards; what it paid is not known."
+    assert (converted.why.tone, converted.why.text) == ("info", why)
+    assert [check.name for check in converted.checks] == ["sign-up", "spent"]
+    for check in converted.checks:
+        assert check.state == "met"
+        assert check.reason == "Met in the old service, which kept no evidence of it."
+        assert (check.source_id, check.amount, check.threshold) == (None, None, None)
+    assert converted.checks[1].at == datetime(2025, 4, 2, 12, 0, 45, tzinfo=UTC)
+    assert expired.why.text == "No reward: its time was over before spent."
+
+
 def test_an_open_referral_that_met_more_than_its_sign_up_is_qualifying(old: Database) -> None:
     with old.writer_engine.begin() as connection:
         connection.exec_driver_sql(
@@ -289,7 +313,7 @@ def test_new_and_open_referrals_convert_under_conditions_that_the_old_service_na
         before = contents(connection)
     told = adopt(old)
     assert told.returncode == 0, told.stdout + told.stderr
-    scene = Scene(old, 4, DataCipher(base64.b64encode(bytes(32)).decode()))
+    scene = Scene(old, 4, CIPHER)
     scene.sign_up(RECRUIT, token=scene.invite("ana@example.com"))
     begun = scene.progress(5007)
     assert (begun.scheme_id, begun.status) == (4, "started")

@@ -53,12 +53,6 @@ def test_a_met_spend_shows_the_amount_against_the_threshold_of_then() -> None:
     )
 
 
-def test_a_row_of_the_old_service_is_met_without_evidence() -> None:
-    found = check(VERIFICATION, Known(met_at=NOW))
-    assert (found.state, found.at) == (CheckState.MET, NOW)
-    assert "old service" in found.reason
-
-
 def test_a_spend_waits_for_the_next_poll_until_the_end() -> None:
     found = check(SPEND, seen("40"))
     assert (found.state, found.next_at, found.until) == (
