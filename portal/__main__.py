@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from sqlalchemy.exc import DBAPIError
@@ -299,6 +299,25 @@ def _adopt_rows(runtime: Runtime, expected: int, currency: str, meanings: Mappin
     click.echo(
         f"{schemes} schemes and {statuses.total()} referrals were adopted{f': {told}' if told else ''}."
     )
+
+
+@main.command("import-users")
+@click.argument("source", type=click.File("rb"), default="-", metavar="[FILE]")
+def import_users(source: IO[bytes]) -> None:
+    """Take in users who signed up before, so that nobody invites them, from FILE or stdin.
+
+    Each line is JSON such as {"user_id": 41, "address": "ana@example.com", "signed_up_at":
+    "2024-05-01T12:00:00Z"}; the time may be left out. May be repeated: who is known stays as they are.
+    """
+    from portal.referrals import user_import
+
+    runtime = _runtime()
+    users = news = 0
+    for batch in user_import.read_batches(source):
+        add = partial(user_import.add_users, users=batch, cipher=runtime.cipher, actor=_operator())
+        news += runtime.transact(partial(add, now=runtime.clock()))
+        users += len(batch)
+    click.echo(f"{users} lines were taken in: {news} users were news.")
 
 
 def _import(runtime: Runtime, file: Path) -> tuple[str, str | None]:

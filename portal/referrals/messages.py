@@ -72,7 +72,15 @@ class Verification(_Message):
     at: Instant
 
 
-Read = TypeVar("Read", SignUp, Verification)
+class EarlierUser(_Message):
+    """A user who signed up before anybody was listening, as an import tells of them."""
+
+    user_id: UserId
+    address: Annotated[str, AfterValidator(_mail_address)] = Field(max_length=254, repr=False)
+    signed_up_at: Instant | None = None
+
+
+Read = TypeVar("Read", SignUp, Verification, EarlierUser)
 
 
 def read_message(kind: type[Read], content: object) -> Read:
