@@ -161,9 +161,7 @@ def why_not_rewarded(
 
 def _why_grants(progress: ReferralProgress, checks: Sequence[Check], grants: Sequence[RewardGrant]) -> Why:
     if not grants and all(check.source == ADOPTED for check in checks):
-        text = (
-            "It converted in the old service, which dealt with its rewards: what it paid is not known here."
-        )
+        text = "It converted in the old service, which dealt with its rewards; what it paid is not known."
         return Why("info", text, progress.ended_at)
     if not grants:
         return Why("wait", "It has converted, and its rewards are not recorded yet.", progress.ended_at)

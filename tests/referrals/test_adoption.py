@@ -5,23 +5,15 @@ The server is one of that age: its first timestamp column updates itself with ev
 
 from __future__ import annotations
 
-import base64
-import os
 import secrets
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import func, select, text
 
-from portal.clients.spend import Spend
-from portal.crypto import DataCipher
 from portal.db import Base, Database
 from portal.events import Actor, Event
 from portal.referrals import schemes
@@ -32,93 +24,12 @@ from portal.referrals.queries_schemes import get_scheme
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.scheme_models import ActiveScheme, ReferrerUsage, SchemeBudget, SchemeVersion
 from portal.referrals.scheme_terms import terms_of
-from portal.referrals.spend import judge, meet, read_open, spend_condition
 from tests.referrals import established
-from tests.referrals.scenes import NOW, RECRUIT, Scene
+from tests.referrals.established import CIPHER, REFERRALS, adopt, contents
+from tests.referrals.scenes import NOW
 from tests.servers import mariadb as mariadbs
-from tests.servers.urls import Urls
-from tests.web.portal import environment_for
 
 pytestmark = pytest.mark.mariadb
-ROOT = Path(__file__).parents[2]
-REFERRALS = 5_000
-CIPHER = DataCipher(base64.b64encode(bytes(32)).decode())
-FILLED = (
-    "INSERT INTO reward VALUES (1, 'ten', 'Ten dollars', 10.00), (2, 'five', NULL, 5.00)",
-    """INSERT INTO referral_scheme VALUES
-    (1, 'card', 'DAYS', 30, 5, 2, 1, 0, '2024-01-01 00:00:00'),
-    (2, 'card', 'months', 1, 5, 2, 1, 1, '2025-01-01 00:00:00'),
-    (3, 'loan', 'fortnight', 2, 5, 2, 1, 1, '2025-02-01 00:00:00'),
-    (4, 'loan', 'year', 100, 5, 2, 1, 1, '2025-03-01 00:00:00')""",
-    """INSERT INTO condition_table VALUES
-    (1, 'sign-up', NULL, 'user_signup'), (2, 'verified', NULL, 'kyc'), (3, 'spent', NULL, 'spend')""",
-    """INSERT INTO referral_scheme_condition_table VALUES
-    (1, 1, 1, ''), (1, 2, 2, '{}'), (2, 1, 1, 'not json'), (4, 1, 1, ''), (4, 2, 2, ''),
-    (2, 3, 2, '{"threshold": "10", "currency": "eur"}')""",
-    f"""INSERT INTO referral (id, referrer_user_id, user_id, created_at, referral_scheme_id)
-    SELECT seq, 1000 + MOD(seq, 7), 5000 + seq, '2025-03-31 12:00:00' + INTERVAL seq SECOND, 1 + MOD(seq, 4)
-    FROM seq_1_to_{REFERRALS}""",
-    """INSERT INTO referral_condition
-    SELECT id, 1, created_at FROM referral""",
-    """INSERT INTO referral_condition
-    SELECT id, 2, created_at + INTERVAL 1 DAY FROM referral
-    WHERE MOD(id, 3) = 0 AND referral_scheme_id IN (1, 4)""",
-    """INSERT INTO referral_condition
-    SELECT id, 3, created_at + INTERVAL 2 DAY FROM referral
-    WHERE MOD(id, 5) = 0 AND referral_scheme_id = 2""",
-    "INSERT INTO task_manager VALUES (3, 1, '2025-06-06 06:06:06')",
-)
-
-
-@pytest.fixture(scope="module")
-def old_server() -> Iterator[mariadbs.Cluster]:
-    if missing := mariadbs.missing():
-        pytest.skip(missing)
-    options = ("--explicit-defaults-for-timestamp=OFF", "--sql-mode=")
-    cluster = mariadbs.Cluster.start(mariadbs.Tuning(flush_log_at_commit=0, options=options))
-    yield cluster
-    cluster.remove()
-
-
-@pytest.fixture
-def old(old_server: mariadbs.Cluster) -> Iterator[Database]:
-    """Give a filled database of the old service."""
-    name = old_server.create_database(f"old_{secrets.token_hex(4)}")
-    database = Database(old_server.writer_url(name), old_server.writer_url(name))
-    with database.writer_engine.begin() as connection:
-        established.create(connection)
-        for statement in FILLED:
-            connection.exec_driver_sql(statement)
-    yield database
-    database.dispose()
-    old_server.drop_database(name)
-
-
-def adopt(
-    database: Database,
-    *options: str,
-    meanings: tuple[str, ...] = ("user_signup=sign-up", "kyc=verification"),
-    **variables: str,
-) -> subprocess.CompletedProcess[str]:
-    url = database.writer_engine.url.render_as_string(hide_password=False)
-    given = [word for meaning in meanings for word in ("--event-type", meaning)]
-    return subprocess.run(
-        [sys.executable, "-m", "portal", "adopt-referrals", *given, *options],
-        env=os.environ | environment_for(Urls(url, url)) | variables,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def contents(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
-    """Give every column of every row of the established tables, as the server writes them."""
-    return {
-        table: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2")]
-        for table in established.TABLES
-    }
 
 
 def statuses(database: Database) -> dict[int, dict[str, int]]:
@@ -237,7 +148,14 @@ def test_the_page_of_a_user_tells_what_the_old_service_did_and_no_more(old: Data
     with old.reader() as session:
         (converted,), (expired,) = (
             read_user(
-                session, user_id, cipher=CIPHER, masked=True, places=Places(), poll_every=every, now=NOW
+                session,
+                user_id,
+                cipher=CIPHER,
+                masked=True,
+                places=Places(),
+                poll_every=every,
+                poll_lease=every,
+                now=NOW,
             ).as_recruit
             for user_id in (5045, 5001)
         )
@@ -263,75 +181,6 @@ def test_an_open_referral_that_met_more_than_its_sign_up_is_qualifying(old: Data
     assert "note: The active scheme 4 asks for spent without a threshold and a currency" in told.stdout
     assert "note: The active scheme 2 asks for spent" not in told.stdout
     assert statuses(old)[4] == {"started": 833, "qualifying": 417}
-
-
-def test_an_active_scheme_whose_condition_nothing_tells_of_stops_the_adoption(old: Database) -> None:
-    told = adopt(old, meanings=("user_signup=sign-up",))
-    assert told.returncode == 1
-    assert (
-        "stops: The condition verified waits for 'kyc', which nothing tells of, and the active scheme 4 asks"
-        " for it: say what it means by --event-type kyc=MEANING, one of sign-up, verification, spend."
-    ) in told.stdout
-    with old.writer_engine.begin() as connection:
-        assert set(connection.scalars(text("SHOW TABLES"))) == set(established.TABLES)
-        connection.exec_driver_sql("UPDATE referral_scheme SET active = 0 WHERE id = 4")
-    told = adopt(old, meanings=("user_signup=sign-up",))
-    assert told.returncode == 0, told.stdout
-    assert "note: The condition verified waits for 'kyc', which nothing tells of; no active" in told.stdout
-
-
-REFUSED = {
-    ("kyc",): "Error: --event-type: kyc is not of the form WORD=MEANING, such as kyc=verification.",
-    ("kyc=identity",): "Error: --event-type: kyc=identity: what kyc means must be one of sign-up,",
-    ("kyc=spend", "KYC=sign-up"): "Error: --event-type: kyc is given two meanings, spend and sign-up.",
-}
-IMPOSSIBLE = {
-    ("kyx=verification",): "stops: No condition has the event type kyx of --event-type; there are kyc, s",
-    ("spend=verification",): "stops: The condition spent is met by spend already, and not by verification.",
-    ("kyc=spend",): "stops: The conditions verified and spent cannot both be met by spend.",
-}
-
-
-def test_a_meaning_that_cannot_be_given_is_said_and_nothing_is_done(old: Database) -> None:
-    for meanings, said in REFUSED.items():
-        told = adopt(old, meanings=meanings)
-        assert (told.returncode, said in told.stderr) == (1, True), told.stderr
-    for meanings, said in IMPOSSIBLE.items():
-        told = adopt(old, meanings=("user_signup=sign-up", *meanings))
-        assert (told.returncode, said in told.stdout) == (1, True), told.stdout
-    with old.writer_engine.begin() as connection:
-        assert set(connection.scalars(text("SHOW TABLES"))) == set(established.TABLES)
-
-
-def test_new_and_open_referrals_convert_under_conditions_that_the_old_service_named(old: Database) -> None:
-    with old.writer_engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE condition_table SET event_type = 'SPEND' WHERE id = 3")
-        connection.exec_driver_sql(
-            """INSERT INTO referral_scheme_condition_table VALUES
-            (4, 3, 3, '{"threshold": "100.00", "currency": "usd"}')"""
-        )
-        before = contents(connection)
-    told = adopt(old)
-    assert told.returncode == 0, told.stdout + told.stderr
-    scene = Scene(old, 4, CIPHER)
-    scene.sign_up(RECRUIT, token=scene.invite("ana@example.com"))
-    begun = scene.progress(5007)
-    assert (begun.scheme_id, begun.status) == (4, "started")
-    for user_id in (RECRUIT, begun.user_id):
-        assert scene.verify(user_id).result == "met"
-    with old.writer() as session:
-        condition_id = spend_condition(session)
-        assert condition_id is not None
-        batch = read_open(session, condition_id, now=NOW, after=0, limit=REFERRALS)
-        amounts = dict.fromkeys((RECRUIT, begun.user_id), Spend(Decimal("100.00"), "USD"))
-        assert meet(session, judge(batch, amounts, 1).met, scene.recorder) == 2
-    for user_id in (RECRUIT, begun.user_id):
-        assert scene.progress(user_id).status == "converted"
-        assert sorted(scene.grants(user_id)) == ["recruit", "referrer"]
-    assert scene.events("condition.meaning-given")[1].data == {"word": "kyc", "event_type": "verification"}
-    with old.writer_engine.begin() as connection:
-        for table, rows in contents(connection).items():
-            assert set(before[table]) <= set(rows)
 
 
 BROKEN = {
