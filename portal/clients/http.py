@@ -66,7 +66,17 @@ class HttpSystem:
         except Upstream as error:
             if error.status == 404:
                 return None
-            raise
+            if error.retryable:
+                raise
+            # The question was refused, which says nothing of the call that it asks for.
+            raise Upstream(
+                f"{self.title} does not tell what became of an earlier attempt. {error.reason}",
+                code=f"{self.name}-untold",
+                retryable=True,
+                outcome_unknown=True,
+                status=error.status,
+                answer=error.answer,
+            ) from error
 
     def _request(self, method: str, path: str, body: bytes | None, key: str | None) -> Answer:
         headers = {"Accept": "application/json"}

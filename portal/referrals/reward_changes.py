@@ -24,7 +24,7 @@ _HELD_BY: dict[str, Hold] = {Review.FLAGGED: Hold.IN_REVIEW, Review.DENIED: Hold
 _MAY_BE_THERE = frozenset(
     {
         *("rewards-no-answer", "rewards-error", "rewards-garbage", "rewards-unreachable"),
-        "worker-stopped",
+        *("rewards-untold", "worker-stopped"),
     }
 )
 

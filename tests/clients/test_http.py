@@ -150,6 +150,16 @@ def test_a_question_that_is_not_answered_has_no_effect_to_wonder_about() -> None
     assert not failed.value.outcome_unknown
 
 
+@pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized", "403 Forbidden"])
+def test_a_question_that_is_refused_leaves_the_outcome_unknown(status: str) -> None:
+    with RawServer(answer(status, b'{"detail": "No."}')) as server, pytest.raises(Upstream) as failed:
+        system_at(server.url).outcome("key")
+    error = failed.value
+    assert (error.code, error.retryable, error.outcome_unknown) == ("eom-untold", True, True)
+    assert error.reason.endswith("an earlier attempt. Enterprise order management refused it: No.")
+    assert error.status == int(status[:3])
+
+
 def test_an_answer_that_breaks_off_is_no_answer_and_the_next_call_is_fine() -> None:
     def break_off(connection: socket.socket) -> None:
         connection.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"eom_id": 1}')

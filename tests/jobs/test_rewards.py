@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,12 +14,15 @@ from sqlalchemy import select, update
 
 from jobs.job import Job
 from jobs.rewards import Courier
+from portal.clients.http import HttpSystem
+from portal.errors import Conflict
 from portal.events import Event
-from portal.referrals.reward_changes import push_reward
+from portal.referrals.reward_changes import adjust_reward, push_reward
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.rewards import RETRY
 from portal.runtime import Runtime
 from portal.work import Work
+from tests.clients.raw_server import RawServer, answer
 from tests.referrals.scenes import RECRUIT, REFERRER, Scene, scheme
 from tests.sandbox.running import RunningSandbox
 from tests.servers.urls import Urls
@@ -208,6 +213,27 @@ def test_what_a_dead_worker_delivered_is_asked_for_and_not_delivered_twice(
     courier.deliver_due(pool)
     assert [event.data["asked"] for event in scene.events("reward.sent")] == [True, True]
     assert len(ledger(sandbox, scene)) == 2
+
+
+def test_a_refused_question_is_no_refusal_of_a_reward_that_may_be_there(
+    courier: Courier, pool: ThreadPoolExecutor, scene: Scene, runtime: Runtime
+) -> None:
+    earn(scene)
+    with RawServer(hang_up, hang_up, answer("403 Forbidden")) as server:
+        runtime.systems[REWARDS] = HttpSystem(REWARDS, "Rewards", server.url, deadline=5, max_calls=8)
+        for attempt in (1, len(RETRY) + 1):
+            with scene.database.writer() as session:
+                session.execute(update(Work).values(due_at=LONG_AGO, attempt=attempt - 1))
+            courier.deliver_due(pool)
+    assert {(grant.status, grant.code) for grant in scene.all(RewardGrant)} == {("failed", "rewards-untold")}
+    assert {event.data["outcome_unknown"] for event in scene.events("reward.failed")} == {True}
+    with pytest.raises(Conflict) as refused, scene.database.writer() as session:
+        adjust_reward(session, 1, Decimal(1), "A mistake.", scene.recorder)
+    assert refused.value.code == "may-be-delivered"
+
+
+def hang_up(_connection: socket.socket) -> None:
+    """Give no answer to a call."""
 
 
 def test_the_result_of_a_worker_whose_lease_ran_out_is_dropped(
