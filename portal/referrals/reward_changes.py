@@ -59,6 +59,13 @@ def push_reward(session: Session, grant_id: int, recorder: Recorder) -> None:
     events.record(session, recorder.event(grant.referral_id, "reward.push-requested", **data))
 
 
+def record_refused_push(session: Session, grant_id: int, reason: str, recorder: Recorder) -> None:
+    """Put on the audit trail that somebody pushed too late, or what could not be pushed."""
+    grant = session.get_one(RewardGrant, grant_id)
+    data = earnings.told(grant) | {"reason": reason}
+    events.record(session, recorder.event(grant.referral_id, "reward.push-refused", **data))
+
+
 def adjust_reward(session: Session, grant_id: int, amount: Decimal, reason: str, recorder: Recorder) -> None:
     """Give a reward that is not delivered another amount; the budget follows.
 

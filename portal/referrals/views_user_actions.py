@@ -48,6 +48,7 @@ def push(user_id: int, grant_id: int) -> AnyResponse:
         f"grant-{grant_id}",
         "The push of the reward is requested; what becomes of it is shown here.",
         lambda session: reward_changes.push_reward(session, grant_id, recorder()),
+        lambda session, why: reward_changes.record_refused_push(session, grant_id, why, recorder()),
     )
 
 
@@ -89,12 +90,24 @@ def send_again(user_id: int, invitation_id: int) -> AnyResponse:
     )
 
 
-def _do(user_id: int, place: str, said: str, act: Callable[[Session], object]) -> AnyResponse:
-    """Act in one transaction, and lead back to the place; a refusal is told there."""
+def _do(
+    user_id: int,
+    place: str,
+    said: str,
+    act: Callable[[Session], object],
+    record_refusal: Callable[[Session, str], object] | None = None,
+) -> AnyResponse:
+    """Act in one transaction, and lead back to the place; a refusal is told there.
+
+    With `record_refusal`, also who was too late is put on record, by a transaction of its own.
+    """
     try:
         with writing() as session:
             act(session)
     except (Conflict, InvalidInput) as refused:
+        if isinstance(refused, Conflict) and record_refusal is not None:
+            with writing() as session:
+                record_refusal(session, refused.reason)
         status = 422 if isinstance(refused, InvalidInput) else 409
         return refused_page(user_id, Refused(place, refused.reason, request.form.to_dict()), status)
     flash(said, "success")

@@ -11,6 +11,7 @@ from sqlalchemy import delete, event, update
 
 from portal.db import database_now
 from portal.errors import WaybillError
+from portal.events import AuditEntry
 from portal.referrals.expiry import expire_referrals
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.models import PollTask, SchemeCondition
@@ -227,6 +228,14 @@ def test_a_failed_reward_is_pushed_once(shown: Scene, support: Visitor, admin: V
     assert late.status_code == 409
     assert "admin already pushed this reward" in late.text
     assert shown.grants()["recruit"].status == "earned"
+    (requested,), (refused,) = shown.events("reward.push-requested"), shown.events("reward.push-refused")
+    assert [(one.actor, one.data["grant_id"]) for one in (requested, refused)] == [
+        ("admin", grant.id),
+        ("support", grant.id),
+    ]
+    assert refused.data["reason"].startswith("admin already pushed this reward at ")
+    assert {requested.id, refused.id} <= {entry.event_id for entry in shown.all(AuditEntry)}
+    assert "A push of the reward of the recruit was refused" in support.get(RECRUITS_PAGE).text
 
 
 @pytest.mark.parametrize("amount", ["", "abc", "-1", "0", "1.234", "1e3", "1_000", "９", "NaN"])
