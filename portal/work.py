@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import (
     CursorResult,
+    Delete,
     Index,
     Row,
     SmallInteger,
@@ -249,11 +250,19 @@ def move_on(session: Session, moves: Sequence[Moved]) -> None:
 
 def withdraw(session: Session, kind: str, reference: int) -> bool:
     """Delete work that nobody has begun; return whether there was such work."""
-    unbegun = delete(Work).where(
-        Work.kind == kind, Work.reference == reference, Work.attempt == 0, Work.lease_token.is_(None)
-    )
-    withdrawn = session.execute(unbegun, execution_options={"synchronize_session": False})
-    return isinstance(withdrawn, CursorResult) and withdrawn.rowcount == 1
+    known = _find(session, kind, reference)
+    # By its id, as workers lock it: by another index first, each could wait for the other.
+    unbegun = delete(Work).where(Work.id == known, Work.attempt == 0, Work.lease_token.is_(None))
+    return known is not None and _hits(session, unbegun)
+
+
+def _find(session: Session, kind: str, reference: int) -> int | None:
+    return session.scalar(select(Work.id).where(Work.kind == kind, Work.reference == reference))
+
+
+def _hits(session: Session, statement: Delete) -> bool:
+    changed = session.execute(statement, execution_options={"synchronize_session": False})
+    return isinstance(changed, CursorResult) and changed.rowcount == 1
 
 
 def finish(session: Session, ids: Sequence[int]) -> None:

@@ -338,3 +338,18 @@ def test_work_that_somebody_has_begun_cannot_be_withdrawn(database: Database) ->
     later = datetime.now(UTC) + LEASE
     move(database, Moved(waiting.id, "", 1, later), Moved(kept.id, "", 0, later, kept.token))
     assert [withdraw(database, reference) for reference in (1, 2, 3)] == [False] * 3
+
+
+@pytest.mark.parametrize("migrated_urls", ["mariadb"], indirect=True)
+def test_who_withdraws_work_and_who_ends_it_do_not_wait_for_each_other(
+    database: Database, mariadb: mariadbs.Cluster
+) -> None:
+    enqueue(database, [1])
+    (claimed,) = claim(database)
+    name = database.writer_engine.url.database
+    with ThreadPoolExecutor(1) as pool, database.writer() as session:
+        assert work.still_owned(session, [claimed])
+        withdrawing = pool.submit(withdraw, database, 1)
+        wait_until(lambda: mariadb.has_waiting(name), 10, "nobody withdraws")
+        work.finish(session, [claimed.id])
+    assert withdrawing.result(30) is False

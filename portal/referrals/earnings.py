@@ -4,7 +4,7 @@ A reward that is earned, or only held back by a review, has its amount set aside
 found no room, or was denied, waits without.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from enum import StrEnum
 
@@ -25,6 +25,8 @@ from portal.transitions import origins
 WORK_KIND = "reward"
 LANE = "rewards"
 REFERRER, RECRUIT = "referrer", "recruit"
+# By another index, or by none, the rows would be locked in another order, and those of others on the way.
+_BY_KEY = "FORCE INDEX (PRIMARY)"
 
 
 class Hold(StrEnum):
@@ -84,8 +86,9 @@ def settle(
 ) -> None:
     """Let pending rewards without room in the budget be earned, or say what holds them back now.
 
-    The caller holds the lock of the progress row. Both sides find room together or neither does; a
-    referrer over the limit costs nothing, and the recruit's reward does not wait for it.
+    The caller holds the lock of the progress row, and hands in all rewards that wait. Both sides find
+    room together or neither does; a referrer over the limit costs nothing, and the recruit's reward does
+    not wait for it.
     """
     if progress.review == Review.DENIED:
         for grant in grants:
@@ -116,6 +119,29 @@ def earn(session: Session, grant: RewardGrant, recorder: Recorder) -> None:
     budget.move(session, grant.family_id, grant.amount, "reserved", "committed")
     work.enqueue(session, WORK_KIND, [work.New(grant.id, LANE)], database_now(session))
     events.record(session, recorder.event(grant.referral_id, "reward.earned", **told(grant)))
+
+
+def recall(session: Session, referral_ids: Collection[int]) -> list[RewardGrant]:
+    """Withdraw the deliveries of referrals that nobody has begun, and return their rewards, still earned.
+
+    The caller holds the locks of the progress rows; all rewards of the referrals are locked.
+    """
+    untried = select(RewardGrant.id).where(
+        RewardGrant.referral_id.in_(referral_ids),
+        RewardGrant.status == RewardStatus.EARNED,
+        RewardGrant.attempts == 0,
+    )
+    ids = session.scalars(untried.order_by(RewardGrant.id)).all()
+    withdrawn = {grant_id for grant_id in ids if work.withdraw(session, WORK_KIND, grant_id)}
+    return [grant for grant in lock_grants(session, referral_ids) if grant.id in withdrawn]
+
+
+def take_back(session: Session, recalled: Sequence[RewardGrant], recorder: Recorder) -> None:
+    """Let rewards that were recalled wait for a review; their money and the count stay set aside."""
+    for grant in sorted(recalled, key=lambda one: (one.family_id, one.id)):
+        if _set_status(session, grant, RewardStatus.PENDING):
+            budget.move(session, grant.family_id, grant.amount, "committed", "reserved")
+            hold(session, grant, Hold.IN_REVIEW, recorder)
 
 
 def hold(session: Session, grant: RewardGrant, why: Hold, recorder: Recorder) -> None:
@@ -154,10 +180,26 @@ def cancel(session: Session, grant: RewardGrant, code: str, reason: str, recorde
     return True
 
 
-def grants_of(session: Session, referral_id: int) -> list[RewardGrant]:
-    """Return the rewards of a referral, as they are now."""
-    rows = select(RewardGrant).where(RewardGrant.referral_id == referral_id).order_by(RewardGrant.id)
-    return list(session.scalars(rows.with_for_update().execution_options(populate_existing=True)))
+def lock_referrals(session: Session, referral_ids: Collection[int]) -> dict[int, ReferralProgress]:
+    """Lock referrals by their ids and return them as they are now, by id."""
+    rows = select(ReferralProgress).with_hint(ReferralProgress, _BY_KEY, "mysql")
+    rows = rows.where(ReferralProgress.referral_id.in_(referral_ids))
+    rows = rows.order_by(ReferralProgress.referral_id).with_for_update()
+    found = session.scalars(rows.execution_options(populate_existing=True))
+    return {progress.referral_id: progress for progress in found}
+
+
+def lock_grants(session: Session, referral_ids: Collection[int]) -> list[RewardGrant]:
+    """Lock the rewards of referrals and return them as they are now."""
+    of_referrals = select(RewardGrant.id).where(RewardGrant.referral_id.in_(referral_ids))
+    return lock_in_order(session, session.scalars(of_referrals).all())
+
+
+def lock_in_order(session: Session, grant_ids: Collection[int]) -> list[RewardGrant]:
+    """Lock rewards by their ids, so that those who lock several do not wait for each other."""
+    rows = select(RewardGrant).with_hint(RewardGrant, _BY_KEY, "mysql").where(RewardGrant.id.in_(grant_ids))
+    rows = rows.order_by(RewardGrant.id).with_for_update()
+    return list(session.scalars(rows.execution_options(populate_existing=True)))
 
 
 def _is_within_limit(session: Session, grant: RewardGrant, terms: Terms) -> bool:

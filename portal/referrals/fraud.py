@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal import events
+from portal.referrals import earnings
 from portal.referrals.progress_models import KnownUser, ReferralProgress
 from portal.referrals.recorder import Recorder
 from portal.referrals.reward_models import ReferralFlag
@@ -39,11 +40,26 @@ class Finding:
 
 
 def check(session: Session, progress: ReferralProgress, recorder: Recorder) -> None:
-    """Flag a referral, and others that are of one pattern with it, by every rule that speaks."""
+    """Flag a referral, and others that are of one pattern with it, by every rule that speaks.
+
+    Rewards that they have earned are taken back, but for those whose delivery has begun.
+    """
     user = session.get_one(KnownUser, progress.user_id)
-    for finding in _findings(session, progress, user, recorder):
-        for referral_id in _referrals_of(session, progress, finding):
-            _flag(session, referral_id, finding, recorder)
+    news = [
+        (referral_id, finding)
+        for finding in _findings(session, progress, user, recorder)
+        for referral_id in _referrals_of(session, progress, finding)
+        if not _has_spoken(session, referral_id, finding.rule)
+    ]
+    if not news:
+        return
+    referrals = earnings.lock_referrals(session, {referral_id for referral_id, _ in news})
+    flagged = [
+        referral_id
+        for referral_id, finding in news
+        if _flag(session, referrals[referral_id], finding, recorder)
+    ]
+    earnings.take_back(session, earnings.recall(session, flagged), recorder)
 
 
 def _findings(
@@ -149,24 +165,26 @@ def _referrals_of(session: Session, progress: ReferralProgress, finding: Finding
     return sorted({progress.referral_id, *session.scalars(others)})
 
 
-def _flag(session: Session, referral_id: int, finding: Finding, recorder: Recorder) -> None:
-    """Flag a referral once by a rule; what a person has decided stays decided."""
-    spoken = select(ReferralFlag.id).where(
-        ReferralFlag.referral_id == referral_id, ReferralFlag.rule == finding.rule
-    )
-    if session.scalar(spoken) is not None:
-        return
+def _has_spoken(session: Session, referral_id: int, rule: str) -> bool:
+    spoken = select(ReferralFlag.id).where(ReferralFlag.referral_id == referral_id, ReferralFlag.rule == rule)
+    return session.scalar(spoken) is not None
+
+
+def _flag(session: Session, progress: ReferralProgress, finding: Finding, recorder: Recorder) -> bool:
+    """Flag a locked referral by a rule; return whether it is to be reviewed from now on.
+
+    What a person has decided stays decided.
+    """
+    referral_id, is_undecided = progress.referral_id, progress.review == Review.PENDING
     session.add(
         ReferralFlag(referral_id=referral_id, rule=finding.rule, reason=finding.reason, at=recorder.now)
     )
+    if is_undecided:
+        progress.review = Review.FLAGGED
     session.flush()
-    session.execute(
-        update(ReferralProgress)
-        .where(ReferralProgress.referral_id == referral_id, ReferralProgress.review == Review.PENDING)
-        .values(review=Review.FLAGGED)
-    )
     data = {"rule": finding.rule, "reason": finding.reason}
     events.record(session, recorder.event(referral_id, "referral.flagged", **data))
+    return is_undecided
 
 
 def _in_words(window: timedelta) -> str:

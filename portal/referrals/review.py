@@ -5,14 +5,14 @@ Decisions are only ever added, as events on the audit trail; the row has the las
 
 from collections.abc import Sequence
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import events, work
+from portal import events
 from portal.errors import Conflict, InvalidInput, NotFound
 from portal.events import Event
 from portal.referrals import earnings
-from portal.referrals.earnings import WORK_KIND, Hold
+from portal.referrals.earnings import Hold
 from portal.referrals.progress_models import ReferralProgress
 from portal.referrals.recorder import SUBJECT, Recorder
 from portal.referrals.reward_models import RewardGrant
@@ -31,13 +31,14 @@ def approve(session: Session, referral_id: int, reason: str, recorder: Recorder)
     Raises NotFound, InvalidInput without a reason, and Conflict, naming the winner, when somebody has
     decided already.
     """
+    progress = _lock(session, referral_id)
+    waiting = _pending(earnings.lock_grants(session, [referral_id]))
     allowed = origins(REVIEW_TRANSITIONS, Review.APPROVED)
-    progress = _decide(session, referral_id, Review.APPROVED, allowed, _APPROVED, reason, recorder)
-    waiting = _pending(earnings.grants_of(session, referral_id))
+    _decide(session, progress, Review.APPROVED, allowed, _APPROVED, reason, recorder)
     for grant in waiting:
         if earnings.set_aside_as(grant):
             earnings.earn(session, grant, recorder)
-    without = [grant for grant in waiting if grant.status == RewardStatus.PENDING]
+    without = _pending(waiting)
     earnings.settle(session, progress, load_terms(session, progress.scheme_id), without, recorder)
 
 
@@ -46,28 +47,29 @@ def deny(session: Session, referral_id: int, reason: str, recorder: Recorder) ->
 
     Raises as `approve` does.
     """
-    withdrawn = _withdraw(session, referral_id)
+    progress = _lock(session, referral_id)
+    recalled = earnings.recall(session, [referral_id])
     allowed = origins(REVIEW_TRANSITIONS, Review.DENIED)
-    _decide(session, referral_id, Review.DENIED, allowed, _DENIED, reason, recorder)
-    grants = earnings.grants_of(session, referral_id)
-    for grant in _pending(grants):
+    _decide(session, progress, Review.DENIED, allowed, _DENIED, reason, recorder)
+    earnings.take_back(session, recalled, recorder)
+    pending = _pending(earnings.lock_grants(session, [referral_id]))
+    for grant in pending:
         earnings.release(session, grant)
         earnings.hold(session, grant, Hold.DENIED, recorder)
-    for grant in grants:
-        if grant.id in withdrawn:
-            earnings.cancel(session, grant, Hold.DENIED, earnings.REASONS[Hold.DENIED], recorder)
 
 
 def reopen(session: Session, referral_id: int, reason: str, recorder: Recorder) -> None:
-    """Let a referral be decided anew; what was earned meanwhile stays earned.
+    """Let a referral be decided anew; its rewards wait for that, but for those whose delivery has begun.
 
     Raises NotFound, InvalidInput without a reason, and Conflict when nobody has decided.
     """
+    progress = _lock(session, referral_id)
+    recalled = earnings.recall(session, [referral_id])
     decided = [Review.APPROVED, Review.DENIED]
-    progress = _decide(session, referral_id, Review.FLAGGED, decided, _REOPENED, reason, recorder)
-    denied = [
-        grant for grant in _pending(earnings.grants_of(session, referral_id)) if grant.code == Hold.DENIED
-    ]
+    _decide(session, progress, Review.FLAGGED, decided, _REOPENED, reason, recorder)
+    earnings.take_back(session, recalled, recorder)
+    pending = _pending(earnings.lock_grants(session, [referral_id]))
+    denied = [grant for grant in pending if grant.code == Hold.DENIED]
     earnings.settle(session, progress, load_terms(session, progress.scheme_id), denied, recorder)
 
 
@@ -79,29 +81,28 @@ def read_reason(reason: str) -> str:
     return text
 
 
+def _lock(session: Session, referral_id: int) -> ReferralProgress:
+    progress = session.get(ReferralProgress, referral_id, with_for_update=True, populate_existing=True)
+    if progress is None:
+        raise NotFound("There is no such referral.")
+    return progress
+
+
 def _decide(
     session: Session,
-    referral_id: int,
+    progress: ReferralProgress,
     review: Review,
     allowed: Sequence[Review],
     kind: str,
     reason: str,
     recorder: Recorder,
-) -> ReferralProgress:
-    words = read_reason(reason)
-    progress = session.get(ReferralProgress, referral_id, with_for_update=True, populate_existing=True)
-    if progress is None:
-        raise NotFound("There is no such referral.")
-    before = progress.review
-    decided = session.execute(
-        update(ReferralProgress)
-        .where(ReferralProgress.referral_id == referral_id, ReferralProgress.review.in_(allowed))
-        .values(review=review)
-    )
-    if not isinstance(decided, CursorResult) or decided.rowcount != 1:
-        raise _too_late(session, referral_id)
-    events.record(session, recorder.event(referral_id, kind, reason=words, before=before))
-    return progress
+) -> None:
+    words, before = read_reason(reason), progress.review
+    if before not in allowed:
+        raise _too_late(session, progress.referral_id)
+    progress.review = review
+    session.flush()
+    events.record(session, recorder.event(progress.referral_id, kind, reason=words, before=before))
 
 
 def _too_late(session: Session, referral_id: int) -> Conflict:
@@ -117,16 +118,3 @@ def _too_late(session: Session, referral_id: int) -> Conflict:
 
 def _pending(grants: Sequence[RewardGrant]) -> list[RewardGrant]:
     return [grant for grant in grants if grant.status == RewardStatus.PENDING]
-
-
-def _withdraw(session: Session, referral_id: int) -> set[int]:
-    """Take back the deliveries that nobody has begun; return their rewards.
-
-    Before any other row is locked: who delivers locks the work first, and then the reward.
-    """
-    untried = select(RewardGrant.id).where(
-        RewardGrant.referral_id == referral_id,
-        RewardGrant.status == RewardStatus.EARNED,
-        RewardGrant.attempts == 0,
-    )
-    return {grant_id for grant_id in session.scalars(untried) if work.withdraw(session, WORK_KIND, grant_id)}

@@ -88,10 +88,10 @@ REWARD_TRANSITIONS: dict[RewardStatus, frozenset[RewardStatus]] = {
     RewardStatus.PENDING: frozenset({RewardStatus.EARNED, RewardStatus.CANCELLED, RewardStatus.EXPIRED}),
     RewardStatus.EARNED: frozenset(
         {
+            RewardStatus.PENDING,
             RewardStatus.FULFILLED,
             RewardStatus.SENT,
             RewardStatus.FAILED,
-            RewardStatus.CANCELLED,
         }
     ),
     RewardStatus.FULFILLED: frozenset({RewardStatus.SENT, RewardStatus.FAILED, RewardStatus.REVOKED}),

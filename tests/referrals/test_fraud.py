@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from itertools import permutations
 
 import pytest
 
+from portal import work
 from portal.referrals import fraud
 from portal.referrals.progress_models import KnownUser, ReferralProgress
 from portal.referrals.reward_models import ReferralFlag
 from portal.referrals.states import Review
+from portal.work import Work
 from tests.referrals.scenes import NOW, RECRUIT, REFERRER, Scene
 
 MINUTE = timedelta(minutes=1)
@@ -171,3 +174,24 @@ def test_a_rule_flags_a_referral_once(scene: Scene) -> None:
     scene.spend(1)
     assert scene.flags(1) == [fraud.SAME_ADDRESS]
     assert len(scene.events("referral.flagged")) == 2
+
+
+def test_who_is_flagged_after_the_conversion_waits_for_approval_with_what_is_earned(scene: Scene) -> None:
+    scene.convert(1, "ana+1@gmail.com", referrer=5)
+    with scene.database.writer() as session:
+        (begun,) = work.claim(session, "reward", limit=1, lease=HOUR, token="courier")
+    recruit(scene, 2, "ana+2@gmail.com", referrer=6)
+    states = {grant.id: (grant.status, grant.code) for grant in scene.grants(1).values()}
+    assert states.pop(begun.reference) == ("earned", None)
+    assert list(states.values()) == [("pending", "in-review")]
+    assert [one.reference for one in scene.all(Work, Work.kind == "reward")] == [begun.reference]
+    assert sum(scene.budget()[:2]) == Decimal("15.30")
+    assert min(scene.budget()[:2]) > 0
+
+
+def test_what_a_person_approved_stays_earned_when_a_rule_speaks(scene: Scene) -> None:
+    scene.convert(1, "ana+1@gmail.com", referrer=5)
+    with scene.database.writer() as session:
+        session.get_one(ReferralProgress, scene.progress(1).referral_id).review = Review.APPROVED
+    recruit(scene, 2, "ana+2@gmail.com", referrer=6)
+    assert {grant.status for grant in scene.grants(1).values()} == {"earned"}

@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 from portal import work
 from portal.errors import Conflict, InvalidInput, NotFound
 from portal.events import Actor, AuditEntry
+from portal.referrals.progress_models import ReferralProgress
 from portal.referrals.recorder import Recorder
 from portal.referrals.review import approve, deny, reopen
 from portal.referrals.scheme_models import SchemeBudget
+from portal.referrals.states import Review
 from portal.work import Work
 from tests.referrals.scenes import RECRUIT, REFERRER, Scene
 
@@ -107,21 +109,48 @@ def test_what_nobody_decided_cannot_be_reopened(scene: Scene) -> None:
 def test_a_denial_takes_back_deliveries_that_nobody_has_begun(scene: Scene) -> None:
     referral_id = scene.convert()
     decide(scene, deny, referral_id)
-    assert rewards(scene) == {("cancelled", "denied")}
+    assert rewards(scene) == {("pending", "denied")}
     assert money(scene) == ["0.00", "0.00", "0.00"]
     assert not scene.all(Work, Work.kind == "reward")
     assert scene.usage() == 0
 
 
-def test_a_denial_leaves_deliveries_that_are_under_way(scene: Scene) -> None:
+def test_a_denial_by_mistake_of_rewards_that_were_earned_can_be_undone(scene: Scene) -> None:
+    referral_id = scene.convert()
+    for how in (deny, reopen, approve):
+        decide(scene, how, referral_id)
+    assert rewards(scene) == {("earned", None)}
+    assert money(scene) == ["0.00", "15.30", "0.00"]
+    assert len(scene.all(Work, Work.kind == "reward")) == 2
+    assert scene.usage() == 1
+
+
+@pytest.mark.parametrize(("how", "code"), [(deny, "denied"), (reopen, "in-review")])
+def test_a_decision_leaves_deliveries_that_are_under_way(scene: Scene, how: Decide, code: str) -> None:
     referral_id = scene.convert()
     with scene.database.writer() as session:
-        (claimed,) = work.claim(session, "reward", limit=1, lease=scene.rules.window, token="other")
-    decide(scene, deny, referral_id)
-    states = {grant.id: grant.status for grant in scene.grants().values()}
-    assert states.pop(claimed.reference) == "earned"
-    assert list(states.values()) == ["cancelled"]
-    assert [one.reference for one in scene.all(Work, Work.kind == "reward")] == [claimed.reference]
+        session.get_one(ReferralProgress, referral_id).review = (
+            Review.APPROVED if how is reopen else Review.PENDING
+        )
+        (begun,) = work.claim(session, "reward", limit=1, lease=scene.rules.window, token="other")
+    decide(scene, how, referral_id)
+    states = {grant.id: (grant.status, grant.code) for grant in scene.grants().values()}
+    assert states.pop(begun.reference) == ("earned", None)
+    assert list(states.values()) == [("pending", code)]
+    assert [one.reference for one in scene.all(Work, Work.kind == "reward")] == [begun.reference]
+    reserved, committed, _ = scene.budget()
+    assert reserved + committed == (Decimal("15.30") if how is reopen else committed) > 0
+
+
+def test_a_referral_that_is_reopened_keeps_its_rewards_back(scene: Scene) -> None:
+    referral_id = flagged(scene)
+    decide(scene, approve, referral_id)
+    decide(scene, reopen, referral_id)
+    assert rewards(scene) == {("pending", "in-review")}
+    assert money(scene) == ["15.30", "0.00", "0.00"]
+    assert not scene.all(Work, Work.kind == "reward")
+    assert scene.usage() == 1
+    assert [event.actor for event in scene.events("reward.pending")][2:] == [ANA] * 2
 
 
 def test_who_is_denied_before_the_conversion_earns_nothing_by_it(scene: Scene) -> None:

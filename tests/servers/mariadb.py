@@ -118,6 +118,14 @@ class Cluster:
         )
         return name
 
+    def has_waiting(self, name: str | None) -> bool:
+        """Tell whether a transaction in a database waits for a lock that another holds."""
+        waiting = (
+            "SELECT trx_id FROM information_schema.innodb_trx JOIN information_schema.processlist"
+            f" ON id = trx_mysql_thread_id WHERE trx_state = 'LOCK WAIT' AND db = '{name}'"
+        )
+        return bool(self.primary.execute(waiting))
+
     def drop_database(self, name: str) -> None:
         """Drop a database, ending whatever still uses it."""
         users = self.primary.execute(f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB='{name}'")
