@@ -1,4 +1,4 @@
-"""Delivers rewards: claims those that are earned, calls the reward system, keeps what came of it."""
+"""Delivers rewards that are earned, keeps what came of it, and finds room for those that wait for it."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,7 @@ from portal import work
 from portal.clients import rewards as client
 from portal.clients.breaker import Breakers
 from portal.errors import Upstream
+from portal.referrals import reward_room
 from portal.referrals.earnings import LANE, WORK_KIND
 from portal.referrals.rewards import Delivered, Delivery, Outcome, record_outcomes, take_deliveries
 
@@ -37,8 +38,26 @@ def run(job: Job) -> None:
     courier = Courier(job)
     with ThreadPoolExecutor(_AT_ONCE, "reward") as pool:
         while job.turn():
-            if not courier.deliver_due(pool):
+            if not courier.deliver_due(pool) + find_room(job):
                 job.stopping.wait(_IDLE_SECONDS)
+
+
+def find_room(job: Job) -> int:
+    """Let rewards of schemes in which there may be room be earned; return how many schemes those were."""
+    runtime, lease = job.runtime, timedelta(seconds=job.runtime.settings.lease_seconds)
+    try:
+        claims = runtime.transact(
+            lambda session: work.claim(
+                session, reward_room.WORK_KIND, limit=1, lease=lease, token=runtime.new_id()
+            )
+        )
+        for claimed in claims:
+            recorder = recorder_of(job)
+            runtime.transact(partial(reward_room.find_room, claimed=claimed, recorder=recorder))
+    except Exception as error:  # noqa: BLE001 - an edge: the leases run out, and it is tried again
+        job.log.warning("cannot find room", error=str(error))
+        return 0
+    return len(claims)
 
 
 class Courier:

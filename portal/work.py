@@ -18,6 +18,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     UniqueConstraint,
+    Update,
     bindparam,
     delete,
     func,
@@ -248,6 +249,18 @@ def move_on(session: Session, moves: Sequence[Moved]) -> None:
     )
 
 
+def call_for(session: Session, kind: str, new: New, due_at: datetime) -> None:
+    """Let work be due at `due_at`, whether or not it is in the queue; who holds it then does not end it.
+
+    The caller holds a lock that lets one at a time call for the same work.
+    """
+    known = _find(session, kind, new.reference)
+    again = update(Work).where(Work.id == known)
+    again = again.values(lane=new.lane, due_at=due_at, lease_token=None, attempt=0)
+    if known is None or not _hits(session, again):
+        enqueue(session, kind, [new], due_at)
+
+
 def withdraw(session: Session, kind: str, reference: int) -> bool:
     """Delete work that nobody has begun; return whether there was such work."""
     known = _find(session, kind, reference)
@@ -260,7 +273,7 @@ def _find(session: Session, kind: str, reference: int) -> int | None:
     return session.scalar(select(Work.id).where(Work.kind == kind, Work.reference == reference))
 
 
-def _hits(session: Session, statement: Delete) -> bool:
+def _hits(session: Session, statement: Update | Delete) -> bool:
     changed = session.execute(statement, execution_options={"synchronize_session": False})
     return isinstance(changed, CursorResult) and changed.rowcount == 1
 

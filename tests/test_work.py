@@ -340,6 +340,28 @@ def test_work_that_somebody_has_begun_cannot_be_withdrawn(database: Database) ->
     assert [withdraw(database, reference) for reference in (1, 2, 3)] == [False] * 3
 
 
+def call_for(database: Database, reference: int) -> None:
+    with database.writer() as session:
+        work.call_for(session, "order", New(reference, "eom"), database_now(session))
+
+
+def test_work_that_is_called_for_twice_is_there_once(database: Database) -> None:
+    for _ in range(2):
+        call_for(database, 1)
+    (claimed,) = claim(database)
+    assert (claimed.reference, claimed.lane, claimed.attempt) == (1, "eom", 1)
+
+
+def test_work_that_is_called_for_while_somebody_does_it_is_due_again_and_not_theirs_to_end(
+    database: Database,
+) -> None:
+    enqueue(database, [1, 2], "eom")
+    claims = claim(database)
+    call_for(database, 1)
+    assert owned(database, claims) == {one.id for one in claims if one.reference == 2}
+    assert references(claim(database)) == [1]
+
+
 @pytest.mark.parametrize("migrated_urls", ["mariadb"], indirect=True)
 def test_who_withdraws_work_and_who_ends_it_do_not_wait_for_each_other(
     database: Database, mariadb: mariadbs.Cluster

@@ -16,9 +16,14 @@ from portal.referrals.scheme_models import ReferrerUsage, SchemeBudget
 Part = Literal["reserved", "committed", "spent"]
 
 
+def lock(session: Session, family_id: int) -> None:
+    """Let no other transaction change what a scheme or its referrers have used, until this one ends."""
+    _ensure(session, SchemeBudget, family_id=family_id, reserved=0, committed=0, spent=0)
+
+
 def reserve(session: Session, family_id: int, amount: Decimal) -> bool:
     """Set an amount of a scheme's budget aside; return whether there was enough left."""
-    _ensure(session, SchemeBudget, family_id=family_id, reserved=0, committed=0, spent=0)
+    lock(session, family_id)
     budget = SchemeBudget
     used = _exactly(budget.reserved + budget.committed + budget.spent + amount)
     return _hits(

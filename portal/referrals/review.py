@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from portal import events
 from portal.errors import Conflict, InvalidInput, NotFound
 from portal.events import Event
-from portal.referrals import earnings
+from portal.referrals import earnings, reward_room
 from portal.referrals.earnings import Hold
 from portal.referrals.progress_models import ReferralProgress
 from portal.referrals.recorder import SUBJECT, Recorder
@@ -56,6 +56,8 @@ def deny(session: Session, referral_id: int, reason: str, recorder: Recorder) ->
     for grant in pending:
         earnings.release(session, grant)
         earnings.hold(session, grant, Hold.DENIED, recorder)
+    if pending:
+        reward_room.call_for_room(session, progress.family_id)
 
 
 def reopen(session: Session, referral_id: int, reason: str, recorder: Recorder) -> None:

@@ -2,23 +2,21 @@
 
 from decimal import Decimal
 
-from sqlalchemy import CursorResult, update
 from sqlalchemy.orm import Session
 
 from portal import events, work
 from portal.db import database_now
 from portal.errors import Conflict, InvalidInput, NotFound
-from portal.referrals import budget, earnings
+from portal.referrals import budget, earnings, reward_room
 from portal.referrals.earnings import LANE, WORK_KIND, Hold
 from portal.referrals.progress_models import ReferralProgress
 from portal.referrals.recorder import Recorder
 from portal.referrals.review import read_reason
 from portal.referrals.reward_models import RewardGrant
+from portal.referrals.reward_room import waits_for_room
 from portal.referrals.states import Review, RewardStatus
-from portal.referrals.terms import load_terms
 
 _HIGHEST = Decimal(10) ** 10
-_WITHOUT_ROOM = (Hold.LIMIT_REACHED, Hold.BUDGET_EXHAUSTED)
 _HELD_BY: dict[str, Hold] = {Review.FLAGGED: Hold.IN_REVIEW, Review.DENIED: Hold.DENIED}
 # After these the reward may be there all the same; whatever else stopped a delivery was a refusal.
 _MAY_BE_THERE = frozenset(
@@ -35,28 +33,25 @@ def push_reward(session: Session, grant_id: int, recorder: Recorder) -> None:
     Of two people who push at once one wins; the other gets a Conflict that names the winner. Raises
     NotFound when there is no such reward, and Conflict when there is still no room, or nothing to push.
     """
-    found = session.get(RewardGrant, grant_id)
-    if found is None:
-        raise NotFound("There is no such reward.")
-    progress = session.get_one(
-        ReferralProgress, found.referral_id, with_for_update=True, populate_existing=True
-    )
+    progress, grant = _lock(session, grant_id)
     if (held_by := _HELD_BY.get(progress.review)) is not None:
         raise Conflict(earnings.REASONS[held_by], code=held_by)
-    pushed = session.execute(
-        update(RewardGrant)
-        .where(RewardGrant.id == grant_id, RewardGrant.status == RewardStatus.FAILED)
-        .values(
-            status=RewardStatus.EARNED, pushed_by=recorder.actor.name, pushed_at=recorder.now, ended_at=None
-        )
-    )
-    grant = _lock(session, grant_id)
-    if not isinstance(pushed, CursorResult) or pushed.rowcount != 1:
-        _push_pending(session, progress, grant, recorder)
-        return
-    work.enqueue(session, WORK_KIND, [work.New(grant_id, LANE)], database_now(session))
+    if grant.status != RewardStatus.FAILED and not waits_for_room(grant):
+        raise _not_pushable(grant)
     data = earnings.told(grant) | {"code": grant.code}
+    grant.pushed_by, grant.pushed_at = recorder.actor.name, recorder.now
+    has_failed = grant.status == RewardStatus.FAILED
+    if has_failed:
+        grant.status, grant.ended_at = RewardStatus.EARNED, None
+    session.flush()
     events.record(session, recorder.event(grant.referral_id, "reward.push-requested", **data))
+    if has_failed:
+        work.enqueue(session, WORK_KIND, [work.New(grant_id, LANE)], database_now(session))
+        return
+    both = earnings.lock_grants(session, [grant.referral_id])
+    reward_room.settle_waiting(session, progress, both, recorder)
+    if waits_for_room(grant):
+        raise Conflict(grant.reason or "", code=grant.code)
 
 
 def record_refused_push(session: Session, grant_id: int, reason: str, recorder: Recorder) -> None:
@@ -75,10 +70,9 @@ def adjust_reward(session: Session, grant_id: int, amount: Decimal, reason: str,
     words = read_reason(reason)
     if not amount.is_finite() or not 0 < amount < _HIGHEST or amount != round(amount, 2):
         raise InvalidInput("The amount is above 0, with at most 2 decimals.", field="amount")
-    grant = _lock(session, grant_id)
+    _, grant = _lock(session, grant_id)
     _require_undelivered(grant)
     before, part = grant.amount, earnings.set_aside_as(grant)
-    _move_budget(session, grant, amount - before, part)
     grant.amount = amount
     if grant.status == RewardStatus.FAILED:
         # The reward system refuses a key that it knows with another amount.
@@ -86,27 +80,18 @@ def adjust_reward(session: Session, grant_id: int, amount: Decimal, reason: str,
     session.flush()
     data = earnings.told(grant) | {"before": str(before), "reason": words}
     events.record(session, recorder.event(grant.referral_id, "reward.adjusted", **data))
+    _move_budget(session, grant, amount - before, part)
+    if amount < before:
+        reward_room.call_for_room(session, grant.family_id)
 
 
 def cancel_reward(session: Session, grant_id: int, reason: str, recorder: Recorder) -> None:
     """Cancel a reward that is not delivered; raises as `adjust_reward` does."""
     words = read_reason(reason)
-    grant = _lock(session, grant_id)
+    _, grant = _lock(session, grant_id)
     _require_undelivered(grant)
     earnings.cancel(session, grant, "cancelled", words, recorder)
-
-
-def _push_pending(
-    session: Session, progress: ReferralProgress, grant: RewardGrant, recorder: Recorder
-) -> None:
-    if grant.status != RewardStatus.PENDING or grant.code not in _WITHOUT_ROOM:
-        raise _not_pushable(grant)
-    data = earnings.told(grant) | {"code": grant.code}
-    events.record(session, recorder.event(grant.referral_id, "reward.push-requested", **data))
-    grant.pushed_by, grant.pushed_at = recorder.actor.name, recorder.now
-    earnings.settle(session, progress, load_terms(session, progress.scheme_id), [grant], recorder)
-    if grant.code in _WITHOUT_ROOM:
-        raise Conflict(grant.reason or "", code=grant.code)
+    reward_room.call_for_room(session, grant.family_id)
 
 
 def _not_pushable(grant: RewardGrant) -> Conflict:
@@ -116,11 +101,16 @@ def _not_pushable(grant: RewardGrant) -> Conflict:
     return Conflict(f"{grant.pushed_by} already pushed this reward at {at}.", code="already-pushed")
 
 
-def _lock(session: Session, grant_id: int) -> RewardGrant:
-    grant = session.get(RewardGrant, grant_id, with_for_update=True, populate_existing=True)
-    if grant is None:
+def _lock(session: Session, grant_id: int) -> tuple[ReferralProgress, RewardGrant]:
+    """Lock the referral of a reward, with all its rewards."""
+    found = session.get(RewardGrant, grant_id)
+    if found is None:
         raise NotFound("There is no such reward.")
-    return grant
+    progress = session.get_one(
+        ReferralProgress, found.referral_id, with_for_update=True, populate_existing=True
+    )
+    grants = earnings.lock_grants(session, [found.referral_id])
+    return progress, next(grant for grant in grants if grant.id == grant_id)
 
 
 def _require_undelivered(grant: RewardGrant) -> None:

@@ -26,6 +26,7 @@ from portal.referrals.queries_schemes import (
     list_conditions,
     newest_version_id,
 )
+from portal.referrals.reward_room import call_for_room
 from portal.referrals.scheme_models import ActiveScheme, SchemeBudget, SchemeVersion
 from portal.referrals.scheme_terms import Ask, SchemeTerms, check_amount, check_terms, terms_of
 from portal.referrals.states import SCHEME_TRANSITIONS, SchemeState
@@ -190,6 +191,7 @@ def set_budget(
         raise InvalidInput("More than that is reserved, committed or spent already.", field="budget")
     facts = {"before": _plain(scheme.budget), "after": _plain(total)}
     _tell(session, scheme_id, "scheme.budget-changed", actor, now, facts)
+    call_for_room(session, scheme.family_id)
 
 
 def _of_offers(session: Session, scheme: Scheme) -> Iterator[FieldError]:

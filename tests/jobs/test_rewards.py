@@ -13,13 +13,15 @@ import pytest
 from sqlalchemy import select, update
 
 from jobs.job import Job
-from jobs.rewards import Courier
+from jobs.rewards import Courier, find_room
 from portal.clients.http import HttpSystem
 from portal.errors import Conflict
-from portal.events import Event
+from portal.events import Actor, Event
 from portal.referrals.reward_changes import adjust_reward, push_reward
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.rewards import RETRY
+from portal.referrals.scheme_models import SchemeBudget
+from portal.referrals.schemes import set_budget
 from portal.runtime import Runtime
 from portal.work import Work
 from tests.clients.raw_server import RawServer, answer
@@ -299,3 +301,18 @@ def test_a_reward_that_is_no_longer_to_be_delivered_is_not(
     assert courier.deliver_due(pool) == 0
     assert not due(scene)
     assert not ledger(sandbox, scene)
+
+
+def test_rewards_that_waited_for_room_are_earned_and_delivered_when_the_budget_is_raised(
+    courier: Courier, pool: ThreadPoolExecutor, scene: Scene, sandbox: RunningSandbox, runtime: Runtime
+) -> None:
+    job = Job("rewards", runtime)
+    with scene.database.writer() as session:
+        session.get_one(SchemeBudget, scene.scheme_id).total = Decimal(1)
+    earn(scene)
+    assert (find_room(job), courier.deliver_due(pool)) == (0, 0)
+    with scene.database.writer() as session:
+        set_budget(session, scene.scheme_id, None, actor=Actor("person", "ana"), now=scene.now)
+    assert (find_room(job), courier.deliver_due(pool), find_room(job)) == (1, 2, 0)
+    assert statuses(scene) == {"sent"}
+    assert len(ledger(sandbox, scene)) == 2

@@ -139,10 +139,20 @@ def test_a_reward_without_room_is_earned_when_it_is_pushed_after_the_budget_was_
     with pytest.raises(Conflict) as refused:
         push(scene, grant_id)
     assert refused.value.code == "budget-exhausted"
-    set_total(scene, "5.20")
+    set_total(scene, "15.30")
     push(scene, grant_id)
-    assert scene.grants()["recruit"].status == "earned"
-    assert money(scene) == ["0.00", "5.20", "0.00"]
+    assert {grant.status for grant in scene.grants().values()} == {"earned"}
+    assert money(scene) == ["0.00", "15.30", "0.00"]
+
+
+def test_one_reward_of_two_without_room_is_not_earned_alone(scene: Scene) -> None:
+    set_total(scene, "1")
+    scene.convert()
+    set_total(scene, "15.29")
+    with pytest.raises(Conflict) as refused:
+        push(scene, scene.grants()["recruit"].id)
+    assert refused.value.code == "budget-exhausted"
+    assert money(scene) == ["0.00", "0.00", "0.00"]
 
 
 def test_there_is_nothing_to_push_of_what_is_not_there(scene: Scene) -> None:
