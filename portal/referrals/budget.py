@@ -2,6 +2,13 @@
 
 Money goes one way: reserved (earned, not yet approved) → committed (approved, on its way) → spent
 (delivered); or back, when it is released.
+
+Who writes about rewards locks in one order, so that nobody waits for somebody who waits for them. First the
+rows of referrals: `known_user`, `referral_progress`, `work` that is there, `reward_grant`. Then what
+referrals share: the head of the audit trail (what a person does is recorded before money moves), the budget,
+`referrer_usage`, and last the place in which new `work` is inserted. Of several rows of a kind: by their
+keys. A job that records many referrals in one transaction comes to the next one after the budget of the one
+before; who loses a race against it begins anew.
 """
 
 from decimal import Decimal

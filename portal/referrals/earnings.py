@@ -94,6 +94,7 @@ def settle(
         for grant in grants:
             hold(session, grant, Hold.DENIED, recorder)
         return
+    budget.lock(session, progress.family_id)
     counted = [grant for grant in grants if grant.side == RECRUIT or _is_within_limit(session, grant, terms)]
     for grant in grants:
         if grant not in counted:
@@ -167,17 +168,15 @@ def release(session: Session, grant: RewardGrant) -> None:
     _give_back(session, grant, set_aside_as(grant))
 
 
-def cancel(session: Session, grant: RewardGrant, code: str, reason: str, recorder: Recorder) -> bool:
-    """Cancel a reward that will not be delivered; return whether its status allowed it."""
+def cancel(session: Session, grant: RewardGrant, code: str, reason: str, recorder: Recorder) -> None:
+    """Cancel a reward that is locked and will not be delivered."""
     part = set_aside_as(grant)
-    if not _set_status(
-        session, grant, RewardStatus.CANCELLED, code=code, reason=reason, ended_at=recorder.now
-    ):
-        return False
-    _give_back(session, grant, part)
+    ended = {"code": code, "reason": reason, "ended_at": recorder.now}
+    if not _set_status(session, grant, RewardStatus.CANCELLED, **ended):
+        raise RuntimeError("A reward that was locked could not be cancelled.")
     data = told(grant) | {"code": code, "reason": reason}
     events.record(session, recorder.event(grant.referral_id, "reward.cancelled", **data))
-    return True
+    _give_back(session, grant, part)
 
 
 def lock_referrals(session: Session, referral_ids: Collection[int]) -> dict[int, ReferralProgress]:

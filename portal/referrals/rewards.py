@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from portal import events, work
 from portal.db import database_now
 from portal.errors import Upstream
-from portal.referrals import budget
+from portal.referrals import budget, earnings
 from portal.referrals.recorder import Recorder
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.states import REWARD_TRANSITIONS, RewardStatus
@@ -98,9 +98,10 @@ def record_outcomes(session: Session, outcomes: Sequence[Outcome], recorder: Rec
     """Write what attempts came to; of those whose lease has run out to somebody else, nothing."""
     owned = work.still_owned(session, [outcome.delivery.claimed for outcome in outcomes])
     clock = database_now(session)
-    for outcome in sorted(outcomes, key=lambda one: one.delivery.grant_id):
-        if outcome.delivery.claimed.id not in owned:
-            continue
+    mine = {one.delivery.grant_id: one for one in outcomes if one.delivery.claimed.id in owned}
+    grants = earnings.lock_in_order(session, list(mine))
+    for grant in sorted(grants, key=lambda one: (one.family_id, one.id)):
+        outcome = mine[grant.id]
         if isinstance(outcome.came_of_it, Delivered):
             _delivered(session, outcome.delivery, outcome.came_of_it, recorder)
         else:

@@ -182,6 +182,8 @@ def set_budget(
     """
     _refuse(list(check_amount(total, "budget")))
     scheme = get_scheme(session, scheme_id)
+    facts = {"before": _plain(scheme.budget), "after": _plain(total)}
+    _tell(session, scheme_id, "scheme.budget-changed", actor, now, facts)
     budget = SchemeBudget
     changed = update(budget).where(budget.family_id == scheme.family_id).values(total=total)
     if total is not None:
@@ -189,8 +191,6 @@ def set_budget(
         changed = changed.where(used <= total)
     if not _hits(session, changed):
         raise InvalidInput("More than that is reserved, committed or spent already.", field="budget")
-    facts = {"before": _plain(scheme.budget), "after": _plain(total)}
-    _tell(session, scheme_id, "scheme.budget-changed", actor, now, facts)
     call_for_room(session, scheme.family_id)
 
 

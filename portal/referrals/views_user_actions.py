@@ -12,7 +12,7 @@ from portal.errors import Conflict, InvalidInput
 from portal.referrals import corrections, review, reward_changes
 from portal.referrals.views_user import Refused, refused_page
 from portal.referrals.views_values import post, recorder
-from portal.web.context import actor, runtime, writing
+from portal.web.context import actor, runtime, write, writing
 from portal.web.permissions import support
 
 blueprint = Blueprint("user_actions", __name__)
@@ -102,8 +102,7 @@ def _do(
     With `record_refusal`, also who was too late is put on record, by a transaction of its own.
     """
     try:
-        with writing() as session:
-            act(session)
+        write(act)
     except (Conflict, InvalidInput) as refused:
         if isinstance(refused, Conflict) and record_refusal is not None:
             with writing() as session:

@@ -1,8 +1,8 @@
 """What a view works with: the runtime, who is asking, and sessions that show what they have written."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import TypeVar, cast
 
 from flask import current_app, g
 from sqlalchemy.orm import Session
@@ -12,6 +12,8 @@ from portal.access import queries, service
 from portal.access.queries import KnownClient, LoggedIn
 from portal.events import Actor
 from portal.runtime import Runtime
+
+T = TypeVar("T")
 
 
 def runtime() -> Runtime:
@@ -80,9 +82,23 @@ def writing() -> Iterator[Session]:
     out, disabled or given another password meanwhile writes nothing. Within it, call no outside system.
     """
     with runtime().writer() as session:
-        if not service.count_write(session, current_person().session_id):
-            raise Unauthorized
+        _count_write(session)
         yield session
+
+
+def write(act: Callable[[Session], T]) -> T:
+    """Act as within `writing`, from the start again when the transaction lost a race (`Runtime.transact`)."""
+
+    def counted(session: Session) -> T:
+        _count_write(session)
+        return act(session)
+
+    return runtime().transact(counted)
+
+
+def _count_write(session: Session) -> None:
+    if not service.count_write(session, current_person().session_id):
+        raise Unauthorized
 
 
 def _has_caught_up(session: Session) -> bool:
