@@ -12,14 +12,17 @@ from portal import events, work
 from portal.db import database_now
 from portal.errors import Upstream
 from portal.referrals import budget, earnings
+from portal.referrals.progress_models import ReferralProgress
 from portal.referrals.recorder import Recorder
 from portal.referrals.reward_models import RewardGrant
-from portal.referrals.states import REWARD_TRANSITIONS, RewardStatus
+from portal.referrals.states import REWARD_TRANSITIONS, Review, RewardStatus
 from portal.transitions import origins
 from portal.work import Claimed, Moved
 
 # Seconds before each retry.
 RETRY = (5.0, 30.0, 120.0, 600.0, 3600.0)
+# How long a delivery that has begun is left alone before it is looked at whether its review has ended.
+_REVIEW_PAUSE = timedelta(minutes=1)
 # Claims beyond the attempts of a delivery that its worker may cost before it is held to be the cause.
 _CRASHES_ALLOWED = 3
 
@@ -66,16 +69,26 @@ class Outcome:
 
 
 def take_deliveries(session: Session, claims: Sequence[Claimed]) -> list[Delivery]:
-    """Return what claimed work is about, and end the work of rewards that are not to be delivered."""
+    """Return what claimed work is about, and end the work of rewards that are not to be delivered.
+
+    A delivery that has begun, and whose referral was flagged since, is put off until somebody has decided.
+    """
+    if not claims:
+        return []
     ids = [claimed.reference for claimed in claims]
     grants = {
         grant.id: grant for grant in session.scalars(select(RewardGrant).where(RewardGrant.id.in_(ids)))
     }
-    deliveries, idle = [], []
+    flagged = _flagged(session, [grant.referral_id for grant in grants.values()])
+    again_at = database_now(session) + _REVIEW_PAUSE
+    deliveries, idle, put_off = [], [], []
     for claimed in claims:
         grant = grants.get(claimed.reference)
         if grant is None or grant.status != RewardStatus.EARNED:
             idle.append(claimed.id)
+            continue
+        if grant.referral_id in flagged:
+            put_off.append(Moved(claimed.id, claimed.lane, claimed.attempt - 1, again_at))
             continue
         deliveries.append(
             Delivery(
@@ -91,7 +104,15 @@ def take_deliveries(session: Session, claims: Sequence[Claimed]) -> list[Deliver
             )
         )
     work.finish(session, idle)
+    work.move_on(session, put_off)
     return deliveries
+
+
+def _flagged(session: Session, referral_ids: Sequence[int]) -> set[int]:
+    waits = select(ReferralProgress.referral_id).where(
+        ReferralProgress.referral_id.in_(referral_ids), ReferralProgress.review == Review.FLAGGED
+    )
+    return set(session.scalars(waits))
 
 
 def record_outcomes(session: Session, outcomes: Sequence[Outcome], recorder: Recorder) -> None:

@@ -17,11 +17,14 @@ from jobs.rewards import Courier, find_room
 from portal.clients.http import HttpSystem
 from portal.errors import Conflict
 from portal.events import Actor, Event
+from portal.referrals.progress_models import ReferralProgress
+from portal.referrals.review import approve
 from portal.referrals.reward_changes import adjust_reward, push_reward
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.rewards import RETRY
 from portal.referrals.scheme_models import SchemeBudget
 from portal.referrals.schemes import set_budget
+from portal.referrals.states import Review
 from portal.runtime import Runtime
 from portal.work import Work
 from tests.clients.raw_server import RawServer, answer
@@ -215,6 +218,25 @@ def test_what_a_dead_worker_delivered_is_asked_for_and_not_delivered_twice(
     courier.deliver_due(pool)
     assert [event.data["asked"] for event in scene.events("reward.sent")] == [True, True]
     assert len(ledger(sandbox, scene)) == 2
+
+
+def test_a_delivery_that_has_begun_waits_while_its_referral_is_flagged(
+    courier: Courier, pool: ThreadPoolExecutor, scene: Scene, sandbox: RunningSandbox
+) -> None:
+    referral_id = earn(scene)
+    sandbox.client.put_fault(REWARDS, "500", times=2)
+    courier.deliver_due(pool)
+    with scene.database.writer() as session:
+        session.get_one(ReferralProgress, referral_id).review = Review.FLAGGED
+    let_time_pass(scene)
+    assert courier.deliver_due(pool) == 0
+    assert {(work.attempt, work.lease_token) for work in due(scene)} == {(1, None)}
+    assert not ledger(sandbox, scene)
+    with scene.database.writer() as session:
+        approve(session, referral_id, "A family.", scene.recorder)
+    let_time_pass(scene)
+    assert courier.deliver_due(pool) == 2
+    assert statuses(scene) == {"sent"}
 
 
 def test_a_refused_question_is_no_refusal_of_a_reward_that_may_be_there(
