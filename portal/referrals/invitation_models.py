@@ -9,6 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from portal.db import Base, BigId, Key, UtcTime
 from portal.referrals.models import UnsignedId
 
+_STAGE = ("status", "clicked_at", "referral_id")
+
 
 class Invitation(Base):
     """One address that a referrer invited, with a link of its own.
@@ -22,7 +24,8 @@ class Invitation(Base):
         UniqueConstraint("referrer_user_id", "address_index"),
         Index("ix_invitation_address_index", "address_index"),
         Index("ix_invitation_folded_index", "folded_index"),
-        Index("ix_invitation_created_at", "created_at"),
+        Index("ix_invitation_created_at_stage", "created_at", "scheme_id", *_STAGE),
+        Index("ix_invitation_scheme_stage", "scheme_id", "created_at", *_STAGE),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

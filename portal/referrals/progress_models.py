@@ -24,6 +24,7 @@ class ReferralProgress(Base):
         Index("ix_referral_progress_referrer", "referrer_user_id", "referral_id", "status"),
         Index("ix_referral_progress_user_id", "user_id"),
         Index("ix_referral_progress_review", "review", "referral_id"),
+        Index("ix_referral_progress_scheme_started", "scheme_id", "started_at", "referrer_user_id"),
     )
 
     referral_id: Mapped[int] = mapped_column(

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, Numeric, String, Text, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, Integer, Numeric, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.db import Base, BigId, Key, UtcTime
@@ -22,6 +23,8 @@ class RewardGrant(Base):
         Index("ix_reward_grant_status_id", "status", "id"),
         Index("ix_reward_grant_user_id", "user_id"),
         Index("ix_reward_grant_family_status", "family_id", "status"),
+        Index("ix_reward_grant_family_earned", "family_id", "earned_at", "status", "amount"),
+        Index("ix_reward_grant_family_code", "family_id", "code", "status", "amount"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -58,7 +61,10 @@ class ReferralFlag(Base):
 
 
 class Experiment(Base):
-    """Offering referrals to a percentage of existing users, until a horizon that is set beforehand."""
+    """Offering referrals to a percentage of existing users, until a horizon that is set beforehand.
+
+    `figures` is what was counted of it at `counted_at`; whoever counts next moves `count_due_at` on first.
+    """
 
     __tablename__ = "referral_experiment"
 
@@ -69,6 +75,10 @@ class Experiment(Base):
     started_at: Mapped[datetime] = mapped_column(UtcTime)
     horizon_at: Mapped[datetime] = mapped_column(UtcTime)
     stopped_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    figures: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    counted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    count_due_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    figures_are_final: Mapped[bool] = mapped_column(default=False)
 
 
 class Exposure(Base):
