@@ -1,13 +1,14 @@
 """What really happened in the referrals of a product, as a scheme is tried on it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from portal.referrals.conditions import event_types
@@ -19,43 +20,69 @@ from portal.referrals.states import Review
 from portal.referrals.try_on_history import Asked, Past, Spend, TriedTerms
 
 MOST_REFERRALS = 20_000
+_READ = (
+    ReferralProgress.referral_id,
+    ReferralProgress.referrer_user_id,
+    ReferralProgress.user_id,
+    ReferralProgress.scheme_id,
+    ReferralProgress.status,
+    ReferralProgress.review,
+    ReferralProgress.started_at,
+    ReferralProgress.ended_at,
+)
+# By the remainder of their ids referrers fall into so many parts of about the same size; a prime, so that no
+# pattern in the ids of users favours a part.
+_PARTS = 997
+# MariaDB makes a table of a list of 1,000 values, and then reads the other one as a whole.
+_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What happened since `since`; `complete` is false when there were more referrals than are read."""
+    """What happened in `total` referrals since `since`; where there are too many, `past` is a sample of them.
+
+    A sample has all referrals of some referrers, so that the limit of each is held as it would have been.
+    """
 
     since: datetime
     past: list[Past]
-    complete: bool
+    total: int
+
+    @property
+    def share(self) -> Fraction:
+        """Return which part of all referrals was read."""
+        return Fraction(len(self.past), self.total) if self.total else Fraction(1)
 
 
 def read_history(session: Session, product: str, *, since: datetime, now: datetime) -> History:
-    """Read the newest referrals of a product that began at `since` or later, with what is known of them."""
+    """Read the referrals of a product that began at `since` or later, with what is known of them."""
     progress = ReferralProgress
-    newest = session.execute(
-        select(
-            progress.referral_id,
-            progress.referrer_user_id,
-            progress.user_id,
-            progress.scheme_id,
-            progress.status,
-            progress.review,
-            progress.started_at,
-            progress.ended_at,
-        )
-        .order_by(progress.referral_id.desc())
-        .limit(MOST_REFERRALS)
-    ).all()
-    if not newest:
-        return History(since, [], complete=True)
-    complete = len(newest) < MOST_REFERRALS or newest[-1].started_at < since
-    if not complete:
-        since = newest[-1].started_at
-    of_product = set(session.scalars(select(ReferralScheme.id).where(ReferralScheme.product == product)))
-    rows = [row for row in newest if row.scheme_id in of_product and row.started_at >= since]
-    told = _Told.read(session, newest[-1].referral_id)
-    return History(since, [told.past_of(row, now) for row in rows], complete)
+    schemes = session.scalars(select(ReferralScheme.id).where(ReferralScheme.product == product)).all()
+    began = (progress.scheme_id.in_(schemes), progress.started_at >= since)
+    part = progress.referrer_user_id % _PARTS
+    counted = select(part, func.count()).where(*began).group_by(part)
+    sizes = {row[0]: row[1] for row in session.execute(counted)}
+    total, chosen = sum(sizes.values()), _choose(sizes)
+    if len(chosen) < len(sizes):
+        began = (*began, part.in_(chosen))
+    rows = session.execute(select(*_READ).where(*began).limit(MOST_REFERRALS))
+    known_types = event_types(session)
+    polled = _polled_schemes(session, known_types)
+    past: list[Past] = []
+    for batch in rows.partitions(_BATCH):
+        told = _Told.read(session, batch, known_types, polled)
+        past += [told.past_of(row, now) for row in batch]
+    return History(since, past, total)
+
+
+def _choose(sizes: Mapping[int, int]) -> list[int]:
+    """Choose as many parts as are read; one at least, also when it alone is too large."""
+    chosen, room = [], MOST_REFERRALS
+    for part, size in sorted(sizes.items()):
+        if size <= room:
+            chosen.append(part)
+            room -= size
+    return chosen or sorted(sizes, key=sizes.__getitem__)[:1]
 
 
 def tried_terms(scheme: Scheme) -> TriedTerms:
@@ -81,7 +108,7 @@ def _asked(event_type: str, data: Mapping[str, Any]) -> Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What is known of referrals and their recruits, by their ids."""
+    """What is known of some referrals and their recruits, by their ids."""
 
     happened: Mapping[int, Mapping[str, datetime]]
     spent: Mapping[int, Spend]
@@ -90,32 +117,34 @@ class _Told:
     polled_schemes: frozenset[int]
 
     @classmethod
-    def read(cls, session: Session, first_referral_id: int) -> "_Told":
-        """Read by ranges of ids: so many ids in one list would be slower than the rows between them."""
+    def read(
+        cls,
+        session: Session,
+        rows: Sequence[Row[*tuple[Any, ...]]],
+        known_types: Mapping[int, str],
+        polled_schemes: frozenset[int],
+    ) -> "_Told":
+        """Read what is known of a batch; `known_types` are what meets conditions, by their ids."""
+        referral_ids = [row.referral_id for row in rows]
         happened: dict[int, dict[str, datetime]] = defaultdict(dict)
         spent = {}
-        known_types = event_types(session)
-        evidence = select(ConditionEvidence).where(ConditionEvidence.referral_id >= first_referral_id)
-        for row in session.scalars(evidence):
-            event_type = known_types[row.condition_id]
-            happened[row.referral_id][event_type] = row.at
-            if event_type == SPEND and row.amount is not None and row.currency is not None:
-                spent[row.referral_id] = Spend(row.amount, row.currency, row.at)
-        seen = {
-            row.referral_id: Spend(row.amount, row.currency, row.at)
-            for row in session.scalars(select(SpendSeen).where(SpendSeen.referral_id >= first_referral_id))
-        }
+        met = ConditionEvidence
+        evidence = select(met.referral_id, met.condition_id, met.at, met.amount, met.currency)
+        evidence = evidence.where(met.referral_id.in_(referral_ids))
+        for referral_id, condition_id, at, amount, currency in session.execute(evidence):
+            event_type = known_types[condition_id]
+            happened[referral_id][event_type] = at
+            if event_type == SPEND and amount is not None and currency is not None:
+                spent[referral_id] = Spend(amount, currency, at)
+        saw = select(SpendSeen.referral_id, SpendSeen.amount, SpendSeen.currency, SpendSeen.at)
+        saw = saw.where(SpendSeen.referral_id.in_(referral_ids))
+        seen = {row.referral_id: Spend(row.amount, row.currency, row.at) for row in session.execute(saw)}
         facts: dict[int, dict[str, datetime]] = defaultdict(dict)
-        known = (
-            select(UserFact.user_id, UserFact.event_type, UserFact.at)
-            .join(ReferralProgress, ReferralProgress.user_id == UserFact.user_id)
-            .where(ReferralProgress.referral_id >= first_referral_id)
-        )
+        known = select(UserFact.user_id, UserFact.event_type, UserFact.at)
+        known = known.where(UserFact.user_id.in_([row.user_id for row in rows]))
         for user_id, event_type, at in session.execute(known):
             facts[user_id][event_type] = at
-        spends = [condition_id for condition_id, one in known_types.items() if one == SPEND]
-        polled = select(SchemeCondition.referral_scheme_id).where(SchemeCondition.condition_id.in_(spends))
-        return cls(happened, spent, seen, facts, frozenset(session.scalars(polled)))
+        return cls(happened, spent, seen, facts, polled_schemes)
 
     def past_of(self, row: Row[*tuple[Any, ...]], now: datetime) -> Past:
         """Put together what is known of one referral."""
@@ -137,6 +166,12 @@ class _Told:
         if spent_at is not None:
             return spent_at
         return now if row.status in OPEN else row.ended_at
+
+
+def _polled_schemes(session: Session, known_types: Mapping[int, str]) -> frozenset[int]:
+    spends = [condition_id for condition_id, event_type in known_types.items() if event_type == SPEND]
+    asked = select(SchemeCondition.referral_scheme_id).where(SchemeCondition.condition_id.in_(spends))
+    return frozenset(session.scalars(asked))
 
 
 def _without_none(spends: Iterable[Spend | None]) -> list[Spend]:

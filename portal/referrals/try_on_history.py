@@ -7,10 +7,11 @@ instants, the limit of each referrer and the budget are held, as the portal does
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
 from portal.referrals.periods import end_of_period
 from portal.referrals.progress import SIGN_UP, SPEND, VERIFICATION
@@ -96,8 +97,16 @@ class Tried:
         return self.results.get(Result(result), 0)
 
 
-def try_on_history(past: Sequence[Past], terms: TriedTerms, now: datetime) -> Tried:
-    """Lead referrals through terms, and return what would have come of it."""
+def try_on_history(
+    past: Sequence[Past], terms: TriedTerms, now: datetime, share: Fraction = Fraction(1)
+) -> Tried:
+    """Lead referrals through terms, and return what would have come of it.
+
+    When they are a sample, `share` says which part of all they are: the same part of the budget is held for
+    them, and what came of them is scaled up.
+    """
+    if share != 1:
+        return _scaled_up(try_on_history(past, _of_share(terms, share), now), share)
     judged = [(one, *judge(one, terms, now)) for one in past]
     results = Counter(result for _, result, _ in judged)
     earning = sorted(
@@ -117,6 +126,27 @@ def try_on_history(past: Sequence[Past], terms: TriedTerms, now: datetime) -> Tr
         over_limit=paid.over_limit,
         over_budget=paid.over_budget,
     )
+
+
+def _of_share(terms: TriedTerms, share: Fraction) -> TriedTerms:
+    return replace(terms, budget=None if terms.budget is None else _money(Fraction(terms.budget) * share))
+
+
+def _scaled_up(tried: Tried, share: Fraction) -> Tried:
+    return Tried(
+        referrals=round(tried.referrals / share),
+        results={result: round(count / share) for result, count in tried.results.items()},
+        referrer_rewards=round(tried.referrer_rewards / share),
+        recruit_rewards=round(tried.recruit_rewards / share),
+        cost=_money(Fraction(tried.cost) / share),
+        most_cost=_money(Fraction(tried.most_cost) / share),
+        over_limit=round(tried.over_limit / share),
+        over_budget=round(tried.over_budget / share),
+    )
+
+
+def _money(amount: Fraction) -> Decimal:
+    return Decimal(round(amount * 100)).scaleb(-2)
 
 
 def judge(past: Past, terms: TriedTerms, now: datetime) -> tuple[Result, datetime | None]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from flask import Blueprint, render_template
 
-from portal.referrals.queries_history import MOST_REFERRALS, read_history, tried_terms
+from portal.referrals.queries_history import read_history, tried_terms
 from portal.referrals.queries_schemes import active_scheme_id, differences, find_schemes, get_scheme
 from portal.referrals.try_on_history import try_on_history
 from portal.web.context import reading, runtime
@@ -30,11 +30,10 @@ def show(scheme_id: int) -> str:
         scheme=scheme,
         live=live,
         is_active=active is not None and active.id == scheme.id,
-        tried=try_on_history(history.past, tried_terms(scheme), now),
-        tried_live=try_on_history(history.past, tried_terms(live), now) if live else None,
+        tried=try_on_history(history.past, tried_terms(scheme), now, history.share),
+        tried_live=try_on_history(history.past, tried_terms(live), now, history.share) if live else None,
         changes=differences(live, scheme) if live else [],
         history=history,
         days=DAYS,
-        most_referrals=MOST_REFERRALS,
         as_of=now,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -106,3 +107,12 @@ def test_the_most_that_it_may_cost_counts_those_of_whom_it_is_unknown() -> None:
 def test_on_no_history_nothing_is_earned() -> None:
     tried = try_on_history([], TERMS, NOW)
     assert (tried.referrals, tried.cost, tried.count("earns")) == (0, Decimal(0), 0)
+
+
+def test_a_sample_is_tried_on_its_share_of_the_budget_and_scaled_up() -> None:
+    # A third of nine referrals: a budget of 92 is 30.67 for them, which two of 15.30 fit into.
+    tried = try_on_history(
+        [past(1), past(2), past(3)], replace(TERMS, budget=Decimal(92)), NOW, Fraction(1, 3)
+    )
+    assert (tried.referrals, tried.cost, tried.over_budget) == (9, Decimal("91.80"), 3)
+    assert (tried.referrer_rewards, tried.recruit_rewards, tried.count("earns")) == (6, 6, 9)

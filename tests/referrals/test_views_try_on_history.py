@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import event, update
 
-from portal.referrals.models import SchemeCondition
-from portal.referrals.queries_history import read_history, tried_terms
+from portal.referrals.models import ReferralScheme, SchemeCondition
+from portal.referrals.queries_history import MOST_REFERRALS, read_history, tried_terms
 from portal.referrals.queries_schemes import get_scheme
 from portal.referrals.review import deny
 from portal.referrals.scheme_models import ActiveScheme
 from portal.referrals.try_on_history import Result, try_on_history
 from portal.runtime import Runtime
+from tests.referrals.crowds import add_crowd
 from tests.referrals.scenes import Scene, scheme
 from tests.web.portal import Visitor
 
@@ -63,7 +65,7 @@ def test_what_really_happened_is_read_as_it_was(runtime: Runtime, shown: Scene) 
         now = runtime.clock()
         history = read_history(session, "loans", since=now - timedelta(days=90), now=now)
         live = try_on_history(history.past, tried_terms(get_scheme(session, shown.scheme_id)), now)
-    assert history.complete
+    assert (history.total, history.share) == (3, 1)
     assert live.results == {Result.EARNS: 1, Result.STILL_OPEN: 1, Result.DENIED: 1}
 
 
@@ -73,6 +75,47 @@ def test_only_the_product_and_the_last_90_days_count(
     shown.now -= timedelta(days=60)
     shown.convert(1)
     assert "Nothing to try it on" in executive.get(f"/schemes/{shown.scheme_id}/try").text
+
+
+def other_product(runtime: Runtime) -> int:
+    with runtime.writer() as session:
+        scheme_id = scheme(session)
+        session.execute(update(ReferralScheme).where(ReferralScheme.id == scheme_id).values(product="cards"))
+    return scheme_id
+
+
+def test_a_quiet_product_beside_a_busy_one_is_tried_on_all_that_it_has(
+    runtime: Runtime, shown: Scene, executive: Visitor
+) -> None:
+    shown.convert(1)
+    busy = other_product(runtime)
+    with runtime.writer() as session:
+        add_crowd(session, MOST_REFERRALS, scheme_id=busy, at=runtime.clock() - timedelta(days=1))
+    page = executive.get(f"/schemes/{shown.scheme_id}/try").text
+    assert "1 referral of loans" in page
+    assert "estimates" not in page
+
+
+def test_of_too_many_referrals_those_of_some_referrers_tell_an_estimate_for_all(
+    runtime: Runtime, shown: Scene, executive: Visitor
+) -> None:
+    number, now = MOST_REFERRALS + 4_000, runtime.clock()
+    with runtime.writer() as session:
+        for third in range(3):
+            at, first = now - timedelta(days=1 + 30 * third), 1_000_000 * (1 + third)
+            add_crowd(session, number // 3, scheme_id=shown.scheme_id, at=at, first=first, each=5)
+    with runtime.reader() as session:
+        history = read_history(session, "loans", since=now - timedelta(days=90), now=now)
+    assert history.total == number
+    assert 0.95 * MOST_REFERRALS < len(history.past) <= MOST_REFERRALS
+    assert set(Counter(one.referrer_user_id for one in history.past).values()) == {5}
+    begun = Counter(one.started_at for one in history.past)
+    assert all(0.3 < count / len(history.past) < 0.37 for count in begun.values())
+    only_sign_ups = draft(runtime, "sign-up", rewards=("1.00", "2.00"))
+    page = executive.get(f"/schemes/{only_sign_ups}/try").text
+    assert "All figures are estimates" in page
+    assert "of the 24,000 referrals" in page
+    assert '≈</abbr> <data class="wb-money" value="72000.00">' in page
 
 
 def test_trying_writes_nothing(runtime: Runtime, shown: Scene, admin: Visitor) -> None:
