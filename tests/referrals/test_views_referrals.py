@@ -125,6 +125,23 @@ def test_the_budget_runs_out_at_the_pace_of_the_last_weeks(
     assert "not at this pace" in executive.get("/referrals").text
 
 
+def test_a_budget_without_room_for_another_referral_has_run_out_and_tells_what_waits(
+    runtime: Runtime, executive: Visitor
+) -> None:
+    with runtime.writer() as session:
+        scheme_id = scheme(session, total="25.00")
+    shown = Scene(runtime.database, scheme_id, runtime.cipher, runtime.clock())
+    shown.convert(1)
+    page = executive.get("/referrals").text
+    # 9.70 are left, which both rewards of another referral, 15.30, do not fit into.
+    assert "it has run out" in page
+    assert "Waits for room" not in page
+    shown.convert(2)
+    page = executive.get("/referrals").text
+    assert "2 pending rewards" in page
+    assert page.count('value="15.30"') == 4
+
+
 def test_a_budget_that_is_used_up_says_so(runtime: Runtime, executive: Visitor) -> None:
     with runtime.writer() as session:
         scheme_id = scheme(session, total="15.30")
