@@ -16,6 +16,7 @@ from portal.referrals.states import ReferralStatus
 
 # So many of the newest invitations of a period are counted; past that, the figures say so.
 MOST_INVITATIONS = 50_000
+_HAS_CONVERTED = ReferralProgress.status == ReferralStatus.CONVERTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,49 +45,49 @@ class Funnel:
 def read_funnel(
     session: Session, *, since: datetime, until: datetime, scheme_ids: Iterable[int] | None
 ) -> Funnel:
-    """Count those invited in a period, under any scheme or some versions, by how far they have come."""
-    newest = (
-        select(Invitation.scheme_id, Invitation.clicked_at, Invitation.referral_id, Invitation.created_at)
-        .where(Invitation.created_at >= since, Invitation.created_at < until)
-        .order_by(Invitation.created_at.desc())
-        .limit(MOST_INVITATIONS)
-        .subquery()
+    """Count those invited in a period, under any scheme or some versions, by how far they have come.
+
+    Who was invited is counted by index alone; only of those who have started is the referral looked up.
+    Invitations that were cancelled are left out: where an address was corrected, the successor counts.
+    """
+    invited = Invitation
+    counted = [
+        invited.created_at >= since,
+        invited.created_at < until,
+        invited.status != ReferralStatus.CANCELLED,
+    ]
+    if scheme_ids is not None:
+        counted.append(invited.scheme_id.in_(list(scheme_ids)))
+    newest_first = select(invited.created_at).where(*counted).order_by(invited.created_at.desc())
+    # The oldest that is counted, and the next one, if there are so many.
+    oldest = session.scalars(newest_first.offset(MOST_INVITATIONS - 1).limit(2)).all()
+    complete = len(oldest) < 2
+    counted_from = since if complete else oldest[0]
+    counted.append(invited.created_at >= counted_from)
+    clicked, started = invited.clicked_at.is_not(None), invited.referral_id.is_not(None)
+    numbers = select(
+        func.count(), _number_of(clicked | started), _number_of(started), _number_of(started & ~clicked)
     )
-    has_started = newest.c.referral_id.is_not(None)
-    has_clicked = newest.c.clicked_at.is_not(None)
-    wanted = [] if scheme_ids is None else [newest.c.scheme_id.in_(list(scheme_ids))]
-    reached = (
-        has_clicked | has_started,
-        has_started,
-        _has_qualified(condition_met_by(session, SIGN_UP) or 0),
-        ReferralProgress.status == ReferralStatus.CONVERTED,
+    further = (
+        select(_number_of(_has_qualified(session)), _number_of(_HAS_CONVERTED))
+        .select_from(invited)
+        .join(ReferralProgress, ReferralProgress.referral_id == invited.referral_id)
     )
-    mine = [case((and_(*wanted, one), 1), else_=0) for one in reached]
-    row = session.execute(
-        select(
-            func.count(),
-            func.min(newest.c.created_at, type_=Invitation.created_at.type),
-            func.sum(case((and_(True, *wanted), 1), else_=0)),
-            *(func.sum(one) for one in mine),
-            func.sum(case((and_(*wanted, has_started, ~has_clicked), 1), else_=0)),
-        )
-        .select_from(newest)
-        .outerjoin(ReferralProgress, ReferralProgress.referral_id == newest.c.referral_id)
-    ).one()
-    complete = row[0] < MOST_INVITATIONS
-    counts = [int(value or 0) for value in row[2:]]
-    return Funnel(since if complete else row[1], _stages(counts[:5]), counts[5], complete)
+    *counts, without_click = session.execute(numbers.where(*counted)).one()
+    counts += session.execute(further.where(*counted)).one()
+    stages = _stages([int(count or 0) for count in counts])
+    return Funnel(counted_from, stages, int(without_click or 0), complete)
 
 
-def _has_qualified(sign_up_id: int) -> ColumnElement[bool]:
+def _number_of(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, 1), else_=0))
+
+
+def _has_qualified(session: Session) -> ColumnElement[bool]:
     """Tell whether a condition beyond the sign-up was met, also of a referral that has ended since."""
-    progress = ReferralProgress
-    beyond = exists(
-        select(ReferralCondition.referral_id).where(
-            ReferralCondition.referral_id == progress.referral_id,
-            ReferralCondition.condition_id != sign_up_id,
-        )
-    )
+    progress, met = ReferralProgress, ReferralCondition
+    sign_up_id = condition_met_by(session, SIGN_UP) or 0
+    beyond = exists().where(met.referral_id == progress.referral_id, met.condition_id != sign_up_id)
     went_on = progress.status.in_((ReferralStatus.QUALIFYING, ReferralStatus.CONVERTED))
     has_ended = progress.status.in_((ReferralStatus.EXPIRED, ReferralStatus.CANCELLED))
     return or_(went_on, and_(has_ended, beyond))

@@ -5,15 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
+from portal.crypto import new_link_token
+from portal.referrals.corrections import send_again
 from portal.referrals.expiry import expire_referrals
+from portal.referrals.invitation_models import Invitation
+from portal.referrals.invitations import Post
 from portal.referrals.links import record_click
-from portal.referrals.queries_funnel import Funnel, read_funnel
+from portal.referrals.queries_funnel import MOST_INVITATIONS, Funnel, read_funnel
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.scheme_models import SchemeVersion
 from portal.runtime import Runtime
-from tests.referrals.scenes import RECRUIT, REFERRER, Scene, scheme
+from portal.work import Work
+from tests.referrals.crowds import add_invitations
+from tests.referrals.scenes import LISTENER, RECRUIT, REFERRER, Scene, scheme
 from tests.web.portal import Visitor
 
 
@@ -105,6 +111,33 @@ def test_the_funnel_is_of_a_period_and_of_a_scheme(runtime: Runtime, shown: Scen
     assert '<strong class="wb-funnel-count">2</strong>' in support.get("/referrals?days=7").text
     of_other = support.get(f"/referrals?days=7&scheme={other}").text
     assert '<strong class="wb-funnel-count">1</strong>' in of_other
+
+
+def test_the_funnel_of_a_quiet_scheme_beside_a_busy_one_is_whole(runtime: Runtime, shown: Scene) -> None:
+    with runtime.writer() as session:
+        quiet = scheme(session)
+    shown.invite("a@example.com", scheme_id=quiet)
+    with runtime.writer() as session:
+        at = shown.now + timedelta(minutes=1)
+        add_invitations(session, MOST_INVITATIONS, scheme_id=shown.scheme_id, at=at)
+    of_quiet = funnel(shown, quiet)
+    assert (of_quiet.stages[0].count, of_quiet.complete) == (1, True)
+    whole, cut = funnel(shown, shown.scheme_id), funnel(shown)
+    assert (whole.stages[0].count, whole.complete) == (MOST_INVITATIONS, True)
+    assert (cut.stages[0].count, cut.complete, cut.since) == (MOST_INVITATIONS, False, at)
+
+
+def test_a_friend_whose_address_was_corrected_is_counted_once(shown: Scene) -> None:
+    shown.invite("an@example.com")
+    (wrong,) = shown.all(Invitation)
+    token = new_link_token()
+    post = Post(shown.cipher, 9, shown.new_id, lambda: token)
+    with shown.database.writer() as session:
+        session.execute(delete(Work))
+        send_again(session, wrong.id, "ana@example.com", post, actor=LISTENER, now=shown.now)
+    assert [stage.count for stage in funnel(shown).stages] == [1, 0, 0, 0, 0]
+    shown.sign_up(1, "ana@example.com", token=token)
+    assert [stage.count for stage in funnel(shown).stages] == [1, 1, 1, 0, 0]
 
 
 def test_the_budget_runs_out_at_the_pace_of_the_last_weeks(
