@@ -91,12 +91,20 @@ def test_each_side_counts_its_referrers_and_whom_they_brought(trial: Trial) -> N
     assert (found.offered.referrers, found.offered.brought, found.offered.bringers) == (4, 4, 2)
     assert (found.withheld.referrers, found.withheld.brought, found.withheld.bringers) == (3, 1, 1)
     assert (found.offered.brought_each, found.offered.share) == (1.0, 0.5)
-    assert found.brought == difference(
-        Arm.of([(1, 3), (1, 1), (1, 0), (1, 0)]), Arm.of([(1, 1), (1, 0), (1, 0)])
-    )
-    assert found.share == difference(
-        Arm.of([(1, 1), (1, 1), (1, 0), (1, 0)]), Arm.of([(1, 1), (1, 0), (1, 0)])
-    )
+    assert (found.brought, found.share) == (None, None)
+
+
+def test_the_differences_are_clustered_by_referrer(trial: Trial) -> None:
+    trial.expose(True, *range(1, 31))
+    trial.expose(False, *range(31, 61))
+    trial.bring(1, 3)
+    trial.bring(2)
+    trial.bring(31)
+    found = trial.results()
+    others = [(1, 0)] * 28
+    assert found.brought is not None
+    assert found.brought == difference(Arm.of([(1, 3), (1, 1), *others]), Arm.of([(1, 1), (1, 0), *others]))
+    assert found.share == difference(Arm.of([(1, 1), (1, 1), *others]), Arm.of([(1, 1), (1, 0), *others]))
 
 
 def test_only_what_the_experiment_may_have_caused_is_counted(trial: Trial) -> None:
@@ -114,10 +122,10 @@ def test_only_what_the_experiment_may_have_caused_is_counted(trial: Trial) -> No
 
 
 def clear_cut(trial: Trial) -> None:
-    """Let every one of ten offered bring one, and none of ten others."""
-    trial.expose(True, *range(1, 11))
-    trial.expose(False, *range(11, 21))
-    for referrer in range(1, 10):
+    """Let all but one of thirty offered bring one, and none of thirty others."""
+    trial.expose(True, *range(1, 31))
+    trial.expose(False, *range(31, 61))
+    for referrer in range(1, 30):
         trial.bring(referrer)
 
 
@@ -141,7 +149,7 @@ def test_stopped_before_its_horizon_an_experiment_has_no_verdict_ever(trial: Tri
 
 def test_an_uneven_division_takes_the_verdict_away(trial: Trial) -> None:
     clear_cut(trial)
-    trial.expose(False, *range(21, 60))
+    trial.expose(False, *range(61, 120))
     found = trial.results()
     assert found.sample_ratio < 0.001
     assert found.verdict == Verdict.MISMATCH
@@ -149,10 +157,14 @@ def test_an_uneven_division_takes_the_verdict_away(trial: Trial) -> None:
 
 def test_the_verdict_follows_the_interval(trial: Trial) -> None:
     assert trial.results().verdict == Verdict.TOO_FEW
-    trial.expose(True, *range(1, 11))
-    trial.expose(False, *range(11, 21))
-    trial.bring(1)
+    trial.expose(True, 1, 2)
+    trial.expose(False, 3, 4)
+    for referrer in (1, 2):
+        trial.bring(referrer)
+    assert trial.results().verdict == Verdict.TOO_FEW
+    trial.expose(True, *range(11, 39))
+    trial.expose(False, *range(41, 69))
     assert trial.results().verdict == Verdict.NO_DIFFERENCE
-    for referrer in range(11, 20):
+    for referrer in range(41, 60):
         trial.bring(referrer, 2)
     assert trial.results().verdict == Verdict.FEWER

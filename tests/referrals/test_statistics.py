@@ -51,7 +51,7 @@ def test_the_difference_agrees_with_statsmodels_for_clusters_of_any_size(
     random = Random(seed)
 
     def arm(rate: float) -> Clusters:
-        sizes = [random.randint(1, 6) for _ in range(random.randint(5, 80))]
+        sizes = [random.randint(1, 6) for _ in range(random.randint(30, 80))]
         return [(n, sum(random.random() < rate for _ in range(n))) for n in sizes]
 
     offered, withheld = arm(0.4), arm(0.2)
@@ -84,31 +84,49 @@ def test_millions_of_clusters_lose_no_digits() -> None:
     assert math.isclose(found.standard_error, math.sqrt(2 * 1e-18), rel_tol=1e-8)
 
 
-@pytest.mark.parametrize("offered", [[], [(1, 1)], [(0, 0), (0, 0)]])
+@pytest.mark.parametrize("offered", [[], [(1, 1), (1, 0)], [(1, 1), (1, 0)] * 14 + [(1, 1)], [(0, 0)] * 30])
 def test_an_arm_with_too_little_in_it_gives_no_difference(offered: Clusters) -> None:
-    enough = Arm.of([(1, 0), (1, 1), (1, 0)])
+    enough = Arm.of([(1, 0), (1, 1)] * 15)
+    assert difference(enough, enough) is not None
     assert difference(Arm.of(offered), enough) is None
     assert difference(enough, Arm.of(offered)) is None
 
 
+def test_arms_without_any_spread_show_nothing_however_large() -> None:
+    same, other = Arm.of([(1, 1)] * 500), Arm.of([(1, 0)] * 500)
+    assert difference(same, other) is None
+    assert difference(same, same) is None
+
+
 @pytest.mark.parametrize(
     ("offered", "withheld", "share"),
-    [(500, 500, 0.5), (520, 480, 0.5), (5_200, 4_800, 0.5), (110, 880, 0.1), (1, 0, 0.25), (9, 10**6, 1e-5)],
+    [(500, 500, 0.5), (520, 480, 0.5), (5_200, 4_800, 0.5), (110, 880, 0.1), (9, 10**6, 1e-5)],
 )
-def test_the_sample_ratio_check_agrees_with_scipy(offered: int, withheld: int, share: float) -> None:
+def test_the_sample_ratio_check_of_many_agrees_with_scipy(offered: int, withheld: int, share: float) -> None:
     total = offered + withheld
     expected = stats.chisquare([offered, withheld], [total * share, total * (1 - share)]).pvalue
     found = sample_ratio_p_value(offered, withheld, share)
     assert math.isclose(found, float(expected), rel_tol=1e-8, abs_tol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("offered", "withheld", "share"),
+    [(1, 0, 0.25), (0, 1, 0.25), (3, 0, 0.01), (5, 4, 0.5), (0, 9, 0.5), (2, 90, 0.04), (0, 49_000, 1e-4)],
+)
+def test_the_sample_ratio_check_of_few_is_exact_as_scipy_has_it(
+    offered: int, withheld: int, share: float
+) -> None:
+    expected = stats.binomtest(offered, offered + withheld, share).pvalue
+    found = sample_ratio_p_value(offered, withheld, share)
+    assert math.isclose(found, float(expected), rel_tol=1e-8)
+
+
+def test_three_users_of_whom_all_were_offered_are_no_mismatch() -> None:
+    # Chi-square would say p = 0.0027 of three at 25%, and 1e-66 of three at 1%.
+    assert sample_ratio_p_value(3, 0, 0.25) == pytest.approx(0.25**3)
+
+
 def test_a_division_that_cannot_be_uneven_is_told() -> None:
     assert sample_ratio_p_value(0, 0, 0.5) == 1.0
     assert sample_ratio_p_value(10, 0, 1.0) == 1.0
     assert sample_ratio_p_value(9, 1, 1.0) == 0.0
-
-
-def test_arms_without_any_spread_are_certain() -> None:
-    same, other = Arm.of([(1, 1), (1, 1)]), Arm.of([(1, 0), (1, 0)])
-    assert difference(same, same) == Difference(0, 0, 0, 0, 1)
-    assert difference(same, other) == Difference(1, 0, 1, 1, 0)
