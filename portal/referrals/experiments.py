@@ -12,6 +12,7 @@ from portal import events
 from portal.crypto import DataCipher
 from portal.errors import Conflict, FieldError, InvalidInput, NotFound
 from portal.events import Actor, NewEvent
+from portal.referrals.progress_models import KnownUser
 from portal.referrals.reward_models import Experiment, Exposure
 from portal.referrals.scheme_models import ActiveScheme
 
@@ -93,7 +94,9 @@ def find_offer(session: Session, cipher: DataCipher, user_id: int, product: str,
     """Say whether referring is offered to a user.
 
     Without a running experiment it is offered to everybody, and without an active scheme to nobody. After
-    the horizon the users stay divided until somebody stops the experiment, but no other user comes in.
+    the horizon the users stay divided until somebody stops the experiment, but no other user comes in. Nor
+    does a user who signed up since it began, such as a recruit of it: they are divided like all others, so
+    that their answer stays the same, but are no part of it.
     """
     if session.get(ActiveScheme, product) is None:
         return Offer(offered=False)
@@ -101,8 +104,7 @@ def find_offer(session: Session, cipher: DataCipher, user_id: int, product: str,
     if experiment is None:
         return Offer(offered=True)
     offered = is_chosen(cipher, experiment.id, user_id, experiment.percentage)
-    is_new = now < experiment.horizon_at and session.get(Exposure, (experiment.id, user_id)) is None
-    return Offer(offered, experiment.id, is_new)
+    return Offer(offered, experiment.id, _comes_in(session, experiment, user_id, now))
 
 
 def record_exposure(session: Session, offer: Offer, user_id: int, now: datetime) -> None:
@@ -124,6 +126,14 @@ def is_chosen(cipher: DataCipher, experiment_id: int, user_id: int, percentage: 
     """
     digits = cipher.blind_index(f"experiment {experiment_id} user {user_id}")[:_HEX_DIGITS]
     return bool(int(digits, 16) * 100 < percentage * 16**_HEX_DIGITS)
+
+
+def _comes_in(session: Session, experiment: Experiment, user_id: int, now: datetime) -> bool:
+    if now >= experiment.horizon_at or session.get(Exposure, (experiment.id, user_id)) is not None:
+        return False
+    known = session.get(KnownUser, user_id)
+    signed_up_at = known.signed_up_at if known is not None else None
+    return signed_up_at is None or signed_up_at < experiment.started_at
 
 
 def _running(session: Session, product: str) -> Experiment | None:

@@ -26,7 +26,8 @@ def is_user_offered(caller: Caller, params: IsUserOffered) -> Offered:
     """Say whether referring is to be offered to a user: ask when it would be shown, and not before.
 
     While an experiment runs, the answer is the same at every time, and the first one is recorded as the
-    user's exposure. Without an active scheme referring is offered to nobody.
+    user's exposure; but that of a user who signed up after it began is not, since it is of existing users.
+    Without an active scheme referring is offered to nobody.
     """
     runtime, now = caller.runtime, caller.runtime.clock()
     with runtime.reader() as session:

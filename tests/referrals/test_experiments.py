@@ -24,6 +24,7 @@ from portal.referrals.experiments import (
     start_experiment,
     stop_experiment,
 )
+from portal.referrals.progress_models import KnownUser
 from portal.referrals.reward_models import Exposure
 from portal.runtime import Runtime
 from tests.referrals.inviting import NOW, PRODUCT, add_active_scheme
@@ -113,6 +114,21 @@ def test_after_the_horizon_the_users_stay_divided_and_no_other_comes_in(
     late = offer(runtime, 8, days=30)
     assert (late.offered, late.is_new) == (False, False)
     assert offer(runtime, 9, days=29).is_new
+
+
+def test_who_signed_up_since_it_began_is_divided_but_comes_not_in(runtime: Runtime, scheme: int) -> None:
+    with runtime.writer() as session:
+        for user_id, days in ((6, -1), (7, 0), (8, 2)):
+            session.add(KnownUser(user_id=user_id, signed_up_at=NOW + timedelta(days=days)))
+        session.add(KnownUser(user_id=9))
+    before = [offer(runtime, user_id, days=3).offered for user_id in range(6, 40)]
+    assert before == [True] * 34
+    start(runtime)
+    answers = {user_id: offer(runtime, user_id, days=3) for user_id in range(6, 40)}
+    assert [user_id for user_id, answer in answers.items() if not answer.is_new] == [7, 8]
+    assert {user_id for user_id, _ in exposures(runtime)} == set(answers) - {7, 8}
+    for user_id, answer in answers.items():
+        assert answer.offered == is_chosen(runtime.cipher, 1, user_id, Decimal(50))
 
 
 def test_the_division_is_by_the_percentage_the_key_and_the_experiment() -> None:
