@@ -24,6 +24,7 @@ NAMES = (
     "rewards",
     "expiry",
     "spend-poller",
+    "experiments",
 )
 
 

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.errors import NotFound
-from portal.referrals.models import ReferralScheme
-from portal.referrals.progress_models import ReferralProgress
-from portal.referrals.reward_models import Experiment, Exposure
+from portal.referrals.experiment_counts import OFFERED, WITHHELD
+from portal.referrals.reward_models import Experiment
 from portal.referrals.scheme_models import ActiveScheme
-from portal.referrals.states import ReferralStatus
 from portal.referrals.statistics import Arm, Difference, difference, sample_ratio_p_value
 
 # So small a probability is no chance: the division of users, or its recording, is broken.
@@ -22,7 +20,7 @@ _MOST_LISTED = 100
 
 
 class Verdict(StrEnum):
-    """What may be concluded; before the horizon, nothing: who looks until it fits finds what is not there."""
+    """What may be concluded: nothing before the last count, for who looks until it fits finds anything."""
 
     RUNNING = "running"
     STOPPED_EARLY = "stopped-early"
@@ -37,18 +35,26 @@ class Verdict(StrEnum):
 class Side:
     """One side of an experiment: its referrers, the new users they brought, and how many brought any.
 
-    `squares` is the sum of the squares of what each brought.
+    `converted` of the new users met all conditions. The squares are the sums of the squares of what each
+    referrer brought.
     """
 
-    referrers: int
-    brought: int
-    squares: int
-    bringers: int
+    referrers: int = 0
+    brought: int = 0
+    brought_squares: int = 0
+    bringers: int = 0
+    converted: int = 0
+    converted_squares: int = 0
 
     @property
     def brought_each(self) -> float | None:
         """Return the new users brought by each exposed referrer."""
         return self.brought / self.referrers if self.referrers else None
+
+    @property
+    def converted_each(self) -> float | None:
+        """Return the converted ones of them, for each exposed referrer."""
+        return self.converted / self.referrers if self.referrers else None
 
     @property
     def share(self) -> float | None:
@@ -58,12 +64,16 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What an experiment has shown until `until`; `brought` decides, `share` explains."""
+    """What an experiment has shown until `until`, None while it was not counted yet.
 
-    until: datetime
+    `brought` decides; `converted` and `share` explain.
+    """
+
+    until: datetime | None
     offered: Side
     withheld: Side
     brought: Difference | None
+    converted: Difference | None
     share: Difference | None
     sample_ratio: float
     verdict: Verdict
@@ -87,63 +97,40 @@ def active_products(session: Session) -> Sequence[str]:
     return session.scalars(select(ActiveScheme.product).order_by(ActiveScheme.product)).all()
 
 
-def read_results(session: Session, experiment: Experiment, now: datetime) -> Results:
-    """Compare the new users whom referrers brought after they came into the experiment, until its end."""
-    until = min(now, experiment.horizon_at, experiment.stopped_at or now)
-    sides = _sides(session, experiment, until)
-    offered, withheld = sides[True], sides[False]
+def results_of(experiment: Experiment) -> Results:
+    """Compare what was counted of both sides of an experiment."""
+    figures, counted_at = experiment.figures or {}, experiment.counted_at
+    offered, withheld = (Side(**figures.get(side, {})) for side in (OFFERED, WITHHELD))
     brought = difference(_brought(offered), _brought(withheld))
     ratio = sample_ratio_p_value(offered.referrers, withheld.referrers, float(experiment.percentage) / 100)
     return Results(
-        until=until,
+        until=None if counted_at is None else min(counted_at, experiment.ends_at),
         offered=offered,
         withheld=withheld,
         brought=brought,
+        converted=difference(_converted(offered), _converted(withheld)),
         share=difference(_share(offered), _share(withheld)),
         sample_ratio=ratio,
-        verdict=_verdict(experiment, brought, ratio, now),
+        verdict=_verdict(experiment, brought, ratio),
     )
-
-
-def _sides(session: Session, experiment: Experiment, until: datetime) -> dict[bool, Side]:
-    exposed = (Exposure.experiment_id == experiment.id, Exposure.at <= until)
-    counted = (
-        select(Exposure.offered, func.count().label("referrers")).where(*exposed).group_by(Exposure.offered)
-    )
-    referrers = {row.offered: row.referrers for row in session.execute(counted)}
-    each = (
-        select(Exposure.offered, func.count().label("brought"))
-        .join(ReferralProgress, ReferralProgress.referrer_user_id == Exposure.user_id)
-        .join(ReferralScheme, ReferralScheme.id == ReferralProgress.scheme_id)
-        .where(
-            *exposed,
-            ReferralScheme.product == experiment.product,
-            ReferralProgress.started_at >= Exposure.at,
-            ReferralProgress.started_at <= until,
-            ReferralProgress.status != ReferralStatus.CANCELLED,
-        )
-        .group_by(Exposure.user_id, Exposure.offered)
-        .subquery()
-    )
-    sums = select(
-        each.c.offered, func.sum(each.c.brought), func.sum(each.c.brought * each.c.brought), func.count()
-    ).group_by(each.c.offered)
-    found = {bool(row[0]): [int(value) for value in row[1:]] for row in session.execute(sums)}
-    return {side: Side(referrers.get(side, 0), *found.get(side, (0, 0, 0))) for side in (True, False)}
 
 
 def _brought(side: Side) -> Arm:
-    return Arm.of_single_observations(side.referrers, side.brought, side.squares)
+    return Arm.of_single_observations(side.referrers, side.brought, side.brought_squares)
+
+
+def _converted(side: Side) -> Arm:
+    return Arm.of_single_observations(side.referrers, side.converted, side.converted_squares)
 
 
 def _share(side: Side) -> Arm:
     return Arm.of_single_observations(side.referrers, side.bringers, side.bringers)
 
 
-def _verdict(experiment: Experiment, brought: Difference | None, ratio: float, now: datetime) -> Verdict:
+def _verdict(experiment: Experiment, brought: Difference | None, ratio: float) -> Verdict:
     if experiment.stopped_at is not None and experiment.stopped_at < experiment.horizon_at:
         return Verdict.STOPPED_EARLY
-    if now < experiment.horizon_at:
+    if not experiment.figures_are_final:
         return Verdict.RUNNING
     if ratio < _MISMATCH:
         return Verdict.MISMATCH

@@ -80,6 +80,11 @@ class Experiment(Base):
     count_due_at: Mapped[datetime | None] = mapped_column(UtcTime)
     figures_are_final: Mapped[bool] = mapped_column(default=False)
 
+    @property
+    def ends_at(self) -> datetime:
+        """Return when it ends: at its horizon, or when somebody stopped it before."""
+        return min(self.horizon_at, self.stopped_at or self.horizon_at)
+
 
 class Exposure(Base):
     """A user who came into an experiment, and whether referring was offered."""

@@ -18,7 +18,7 @@ from portal.referrals.queries_experiments import (
     active_products,
     list_experiments,
     read_experiment,
-    read_results,
+    results_of,
 )
 from portal.web.context import actor, current_person, reading, runtime, writing
 from portal.web.permissions import administrator, executive
@@ -100,8 +100,12 @@ def _refuse(session: Session, form: StartForm, refused: WaybillError) -> AnyResp
     return _page(session, None, form, 422 if fields else 409)
 
 
-def _page(session: Session, experiment_id: int | None, form: StartForm, status: int = 200) -> AnyResponse:
-    now = runtime().clock()
+def _page(
+    session: Session,
+    experiment_id: int | None,
+    form: StartForm,
+    status: int = 200,
+) -> AnyResponse:
     experiments = list_experiments(session)
     chosen = None
     if experiment_id is not None:
@@ -112,10 +116,9 @@ def _page(session: Session, experiment_id: int | None, form: StartForm, status: 
         "referrals/experiments.html",
         experiments=experiments,
         chosen=chosen,
-        results=read_results(session, chosen, now) if chosen else None,
+        results=results_of(chosen) if chosen else None,
         Verdict=Verdict,
         form=form,
         may_manage=current_person().is_administrator,
-        as_of=now,
     )
     return make_response(page, status)

@@ -32,6 +32,7 @@ JOBS = (
     "rewards",
     "expiry",
     "spend-poller",
+    "experiments",
 )
 DEADLINE_SECONDS = 2.0
 # A beat takes its time to be written, and a job to start.

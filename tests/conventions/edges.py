@@ -38,6 +38,7 @@ CATCHES_ALL: dict[str, str] = {
     "jobs/rewards.py": "a line in the log, and the lease of the rewards runs out",
     "jobs/spend_poller.py": "the batch is retried; or, the database being away, the lease runs out",
     "jobs/expiry.py": "a line in the log, a pause, and another look",
+    "jobs/experiments.py": "a line in the log, a pause, and another count when the next one is due",
     "jobs/waiting.py": "a line in the log, a pause, and the message comes back by itself",
     "jobs/job.py": "a line in the log, and the next heartbeat",
     "jobs/supervisor.py": "a line in the log, and the job is started again",

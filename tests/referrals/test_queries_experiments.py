@@ -1,170 +1,96 @@
-"""What an experiment has shown counts what came after the exposure and before the end, and no more."""
+"""What may be concluded from what was counted of an experiment, and what may not."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
-import pytest
-
-from portal.db import Database
-from portal.referrals.models import Referral
-from portal.referrals.progress_models import ReferralProgress
-from portal.referrals.queries_experiments import Results, Verdict, read_results
-from portal.referrals.reward_models import Experiment, Exposure
-from portal.referrals.states import ReferralStatus
+from portal.referrals.experiment_counts import OFFERED, WITHHELD
+from portal.referrals.queries_experiments import Verdict, results_of
+from portal.referrals.reward_models import Experiment
 from portal.referrals.statistics import Arm, difference
-from tests.referrals.inviting import NOW, PRODUCT, add_active_scheme
+from tests.referrals.inviting import NOW, PRODUCT
 
 HORIZON = NOW + timedelta(days=30)
 AFTER = HORIZON + timedelta(days=1)
-LAST_SECOND = HORIZON - timedelta(seconds=1)
 
 
-class Trial:
-    """An experiment with those who came into it, and whom they brought."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self._users = 1_000
-        with database.writer() as session:
-            self.scheme_id = add_active_scheme(session)
-            self.other_scheme_id = add_active_scheme(session, "cards")
-            self.experiment = Experiment(
-                name="spring", product=PRODUCT, percentage=Decimal(50), started_at=NOW, horizon_at=HORIZON
-            )
-            session.add(self.experiment)
-
-    def expose(self, offered: bool, *users: int, at: datetime = NOW) -> None:
-        with self.database.writer() as session:
-            for user in users:
-                session.add(Exposure(experiment_id=self.experiment.id, user_id=user, offered=offered, at=at))
-
-    def bring(
-        self,
-        referrer: int,
-        count: int = 1,
-        *,
-        at: datetime = NOW + timedelta(days=1),
-        scheme_id: int | None = None,
-        status: str = ReferralStatus.QUALIFYING,
-    ) -> None:
-        scheme = scheme_id or self.scheme_id
-        with self.database.writer() as session:
-            for _ in range(count):
-                self._users += 1
-                referral = Referral(
-                    referrer_user_id=referrer, user_id=self._users, created_at=at, referral_scheme_id=scheme
-                )
-                session.add(referral)
-                session.flush()
-                session.add(
-                    ReferralProgress(
-                        referral_id=referral.id,
-                        family_id=scheme,
-                        scheme_id=scheme,
-                        user_id=self._users,
-                        referrer_user_id=referrer,
-                        status=status,
-                        review="pending",
-                        started_at=at,
-                    )
-                )
-
-    def results(self, now: datetime = AFTER) -> Results:
-        with self.database.reader() as session:
-            return read_results(session, self.experiment, now)
+def experiment(offered: list[int], withheld: list[int], **more: object) -> Experiment:
+    """Give an experiment of referrers who brought so many, half of whom converted; it is counted for good."""
+    values = {"counted_at": AFTER, "figures_are_final": True, "stopped_at": None} | more
+    figures = {OFFERED: side(offered), WITHHELD: side(withheld)}
+    return Experiment(
+        name="spring", product=PRODUCT, percentage=50, horizon_at=HORIZON, figures=figures, **values
+    )
 
 
-@pytest.fixture
-def trial(database: Database) -> Trial:
-    return Trial(database)
+def side(brought: list[int]) -> dict[str, int]:
+    converted = [number // 2 for number in brought]
+    return {
+        "referrers": len(brought),
+        "brought": sum(brought),
+        "brought_squares": sum(number**2 for number in brought),
+        "bringers": sum(number > 0 for number in brought),
+        "converted": sum(converted),
+        "converted_squares": sum(number**2 for number in converted),
+    }
 
 
-def test_each_side_counts_its_referrers_and_whom_they_brought(trial: Trial) -> None:
-    trial.expose(True, 1, 2, 3, 4)
-    trial.expose(False, 5, 6, 7)
-    trial.bring(1, 3)
-    trial.bring(2)
-    trial.bring(5)
-    found = trial.results()
-    assert (found.offered.referrers, found.offered.brought, found.offered.bringers) == (4, 4, 2)
-    assert (found.withheld.referrers, found.withheld.brought, found.withheld.bringers) == (3, 1, 1)
-    assert (found.offered.brought_each, found.offered.share) == (1.0, 0.5)
-    assert (found.brought, found.share) == (None, None)
+def arm(outcomes: list[int]) -> Arm:
+    return Arm.of((1, outcome) for outcome in outcomes)
 
 
-def test_the_differences_are_clustered_by_referrer(trial: Trial) -> None:
-    trial.expose(True, *range(1, 31))
-    trial.expose(False, *range(31, 61))
-    trial.bring(1, 3)
-    trial.bring(2)
-    trial.bring(31)
-    found = trial.results()
-    others = [(1, 0)] * 28
-    assert found.brought is not None
-    assert found.brought == difference(Arm.of([(1, 3), (1, 1), *others]), Arm.of([(1, 1), (1, 0), *others]))
-    assert found.share == difference(Arm.of([(1, 1), (1, 1), *others]), Arm.of([(1, 1), (1, 0), *others]))
-
-
-def test_only_what_the_experiment_may_have_caused_is_counted(trial: Trial) -> None:
-    trial.expose(True, 1, at=NOW + timedelta(days=2))
-    trial.expose(True, 2, at=AFTER)
-    trial.bring(1, at=NOW + timedelta(days=1))
-    trial.bring(1, at=AFTER)
-    trial.bring(1, at=LAST_SECOND, scheme_id=trial.other_scheme_id)
-    trial.bring(1, at=LAST_SECOND, status=ReferralStatus.CANCELLED)
-    trial.bring(9, at=LAST_SECOND)
-    assert trial.results().offered.brought == 0
-    trial.bring(1, at=LAST_SECOND)
-    found = trial.results()
-    assert (found.offered.referrers, found.offered.brought, found.until) == (1, 1, HORIZON)
-
-
-def clear_cut(trial: Trial) -> None:
+def clear_cut(**more: object) -> Experiment:
     """Let all but one of thirty offered bring one, and none of thirty others."""
-    trial.expose(True, *range(1, 31))
-    trial.expose(False, *range(31, 61))
-    for referrer in range(1, 30):
-        trial.bring(referrer)
+    return experiment([1] * 29 + [0], [0] * 30, **more)
 
 
-def test_there_is_no_verdict_before_the_horizon_however_clear_it_looks(trial: Trial) -> None:
-    clear_cut(trial)
-    before = trial.results(LAST_SECOND)
+def test_the_sides_are_compared_by_what_each_referrer_brought() -> None:
+    offered, withheld = [5, 2, 1, *[0] * 27], [2, *[0] * 29]
+    found = results_of(experiment(offered, withheld))
+    assert (found.offered.brought_each, found.offered.converted_each, found.offered.share) == (
+        8 / 30,
+        0.1,
+        0.1,
+    )
+    assert found.brought == difference(arm(offered), arm(withheld))
+    assert found.converted == difference(arm([2, 1, *[0] * 28]), arm([1, *[0] * 29]))
+    assert found.share == difference(arm([1, 1, 1, *[0] * 27]), arm([1, *[0] * 29]))
+    assert found.until == HORIZON
+
+
+def test_there_is_no_verdict_before_the_last_count_however_clear_it_looks() -> None:
+    before = results_of(clear_cut(counted_at=AFTER, figures_are_final=False))
     assert before.brought is not None
     assert before.brought.excludes_zero
     assert before.verdict == Verdict.RUNNING
-    assert trial.results(HORIZON).verdict == Verdict.MORE
+    assert results_of(clear_cut()).verdict == Verdict.MORE
 
 
-def test_stopped_before_its_horizon_an_experiment_has_no_verdict_ever(trial: Trial) -> None:
-    clear_cut(trial)
-    trial.experiment.stopped_at = NOW + timedelta(days=3)
-    found = trial.results()
-    assert (found.verdict, found.until) == (Verdict.STOPPED_EARLY, NOW + timedelta(days=3))
-    trial.experiment.stopped_at = AFTER
-    assert trial.results().verdict == Verdict.MORE
+def test_stopped_before_its_horizon_an_experiment_has_no_verdict_ever() -> None:
+    early = NOW + timedelta(days=3)
+    found = results_of(clear_cut(stopped_at=early))
+    assert (found.verdict, found.until) == (Verdict.STOPPED_EARLY, early)
+    assert results_of(clear_cut(stopped_at=AFTER)).verdict == Verdict.MORE
 
 
-def test_an_uneven_division_takes_the_verdict_away(trial: Trial) -> None:
-    clear_cut(trial)
-    trial.expose(False, *range(61, 120))
-    found = trial.results()
+def test_what_was_not_counted_yet_is_nothing_until_no_time() -> None:
+    new = Experiment(name="new", product=PRODUCT, percentage=Decimal(50), horizon_at=HORIZON)
+    found = results_of(new)
+    assert (found.until, found.offered.referrers, found.verdict) == (None, 0, Verdict.RUNNING)
+
+
+def test_an_uneven_division_takes_the_verdict_away() -> None:
+    found = results_of(experiment([1] * 29 + [0], [0] * 90))
     assert found.sample_ratio < 0.001
     assert found.verdict == Verdict.MISMATCH
 
 
-def test_the_verdict_follows_the_interval(trial: Trial) -> None:
-    assert trial.results().verdict == Verdict.TOO_FEW
-    trial.expose(True, 1, 2)
-    trial.expose(False, 3, 4)
-    for referrer in (1, 2):
-        trial.bring(referrer)
-    assert trial.results().verdict == Verdict.TOO_FEW
-    trial.expose(True, *range(11, 39))
-    trial.expose(False, *range(41, 69))
-    assert trial.results().verdict == Verdict.NO_DIFFERENCE
-    for referrer in range(41, 60):
-        trial.bring(referrer, 2)
-    assert trial.results().verdict == Verdict.FEWER
+def test_the_verdict_follows_the_interval() -> None:
+    for offered, withheld, verdict in (
+        ([1, 1], [0, 0], Verdict.TOO_FEW),
+        ([1] * 30, [0] * 30, Verdict.TOO_FEW),
+        ([1, *[0] * 29], [0] * 30, Verdict.NO_DIFFERENCE),
+        ([1, *[0] * 29], [2] * 19 + [0] * 11, Verdict.FEWER),
+    ):
+        assert results_of(experiment(offered, withheld)).verdict == verdict

@@ -49,12 +49,34 @@ def test_after_a_stop_the_page_says_why_there_is_no_verdict(runtime: Runtime, ad
     assert experiments(runtime)[0].stopped_at is not None
 
 
+def test_what_was_counted_is_shown_with_its_time_and_what_it_does_not_prove(
+    runtime: Runtime, admin: Visitor
+) -> None:
+    admin.send("/experiments", FORM)
+    assert "not counted yet" in admin.get("/experiments").text
+    sides = {"referrers": 40, "brought": 12, "brought_squares": 30, "bringers": 7}
+    sides |= {"converted": 4, "converted_squares": 6}
+    over = runtime.clock() - timedelta(hours=1)
+    values = {"horizon_at": over, "counted_at": runtime.clock(), "figures_are_final": True}
+    with runtime.writer() as session:
+        figures = {"offered": sides, "withheld": {"referrers": 120}}
+        session.execute(update(Experiment).values(figures=figures, **values))
+    page = admin.get("/experiments").text
+    assert "bring more new users by referral" in page
+    assert f"{over:%Y-%m-%d %H:%M}" in page
+    for figure in (">12<", ">4<", ">0.3000<", ">0.1000<", "+0.1000", "17.50%", "for good"):
+        assert figure in page, figure
+    assert "does not prove that there are more users in all" in page
+
+
 def test_past_its_horizon_an_experiment_with_nobody_in_it_has_no_verdict(
     runtime: Runtime, admin: Visitor
 ) -> None:
     admin.send("/experiments", FORM)
+    assert "No verdict before the horizon" in admin.get("/experiments").text
+    over = {"horizon_at": runtime.clock() - timedelta(seconds=1), "figures_are_final": True}
     with runtime.writer() as session:
-        session.execute(update(Experiment).values(horizon_at=runtime.clock() - timedelta(seconds=1)))
+        session.execute(update(Experiment).values(figures={}, counted_at=runtime.clock(), **over))
     assert "too few referrers" in admin.get("/experiments").text
 
 
