@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from wtforms import DateField, DecimalField, SelectField, StringField
 from wtforms.validators import InputRequired, Length
 
-from portal.errors import InvalidInput, WaybillError
+from portal.errors import Conflict, InvalidInput, WaybillError
 from portal.referrals.experiments import LONGEST_NAME, Plan, start_experiment, stop_experiment
 from portal.referrals.queries_experiments import (
     Verdict,
@@ -78,8 +78,12 @@ def start() -> AnyResponse:
 @blueprint.post("/experiments/<int:experiment_id>/stop")
 @administrator
 def stop(experiment_id: int) -> AnyResponse:
-    with writing() as session:
-        stop_experiment(session, experiment_id, actor=actor(), now=runtime().clock())
+    try:
+        with writing() as session:
+            stop_experiment(session, experiment_id, actor=actor(), now=runtime().clock())
+    except Conflict as refused:
+        with reading() as session:
+            return _page(session, experiment_id, _form(session), 409, refused=refused.reason)
     flash("The experiment has ended: referring is offered to everybody.", "success")
     return redirect(url_for("experiments.show_one", experiment_id=experiment_id), 303)
 
@@ -105,6 +109,7 @@ def _page(
     experiment_id: int | None,
     form: StartForm,
     status: int = 200,
+    refused: str | None = None,
 ) -> AnyResponse:
     experiments = list_experiments(session)
     chosen = None
@@ -120,5 +125,6 @@ def _page(
         Verdict=Verdict,
         form=form,
         may_manage=current_person().is_administrator,
+        refused=refused,
     )
     return make_response(page, status)

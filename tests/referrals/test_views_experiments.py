@@ -45,7 +45,11 @@ def test_after_a_stop_the_page_says_why_there_is_no_verdict(runtime: Runtime, ad
     admin.send("/experiments", FORM)
     assert admin.send("/experiments/1/stop").status_code == 303
     assert "stopped before its horizon" in admin.get("/experiments").text
-    assert admin.send("/experiments/1/stop").status_code == 409
+    again = admin.send("/experiments/1/stop")
+    assert again.status_code == 409
+    assert "The experiment has been stopped already." in again.text
+    assert 'id="results-title">spring' in again.text
+    assert admin.send("/experiments/9/stop").status_code == 404
     assert experiments(runtime)[0].stopped_at is not None
 
 
