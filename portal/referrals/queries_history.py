@@ -58,13 +58,13 @@ def read_history(session: Session, product: str, *, since: datetime, now: dateti
     """Read the referrals of a product that began at `since` or later, with what is known of them."""
     progress = ReferralProgress
     schemes = session.scalars(select(ReferralScheme.id).where(ReferralScheme.product == product)).all()
-    began = (progress.scheme_id.in_(schemes), progress.started_at >= since)
+    began = [progress.scheme_id.in_(schemes), progress.started_at >= since]
     part = progress.referrer_user_id % _PARTS
     counted = select(part, func.count()).where(*began).group_by(part)
     sizes = {row[0]: row[1] for row in session.execute(counted)}
     total, chosen = sum(sizes.values()), _choose(sizes)
     if len(chosen) < len(sizes):
-        began = (*began, part.in_(chosen))
+        began.append(part.in_(chosen))
     rows = session.execute(select(*_READ).where(*began).limit(MOST_REFERRALS))
     known_types = event_types(session)
     polled = _polled_schemes(session, known_types)

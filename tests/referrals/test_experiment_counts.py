@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from portal.db import Database
 from portal.referrals import experiment_counts
@@ -155,12 +155,12 @@ def test_who_was_denied_or_cancelled_is_no_new_user_and_who_converts_later_has_n
     trial: Trial,
 ) -> None:
     trial.expose(True, 1)
-    converted = {"status": ReferralStatus.CONVERTED, "ended_at": LAST_SECOND}
-    trial.bring(1, review="denied", **converted)
+    converted = ReferralStatus.CONVERTED
+    trial.bring(1, review="denied", status=converted, ended_at=LAST_SECOND)
     trial.bring(1, status=ReferralStatus.CANCELLED)
     assert trial.count()[OFFERED] == {"referrers": 1}
-    trial.bring(1, review="flagged", **converted)
-    trial.bring(1, **(converted | {"ended_at": AFTER}))
+    trial.bring(1, review="flagged", status=converted, ended_at=LAST_SECOND)
+    trial.bring(1, status=converted, ended_at=AFTER)
     found = trial.count()[OFFERED]
     assert (found["brought"], found["converted"]) == (2, 1)
 
@@ -181,7 +181,7 @@ def test_a_count_goes_on_where_the_batch_before_ended(trial: Trial) -> None:
     users = range(1, experiment_counts._BATCH + 2)
     with trial.database.writer() as session:
         rows = [{"experiment_id": 1, "user_id": user, "offered": user % 2 == 0, "at": NOW} for user in users]
-        session.execute(Exposure.__table__.insert(), rows)
+        session.execute(insert(Exposure), rows)
     for user in (1, 2, users[-2], users[-1]):
         trial.bring(user)
     found = trial.count()

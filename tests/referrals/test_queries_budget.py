@@ -67,4 +67,4 @@ def test_only_what_waits_for_room_in_this_budget_is_told(database: Database, sce
         session.execute(update(RewardGrant).where(cancelled).values(status="cancelled"))
     with database.reader() as session:
         found = read_budgets(session, [scene.scheme_id, other], NOW)
-    assert [(one.waiting.rewards, one.waiting.amount) for one in found.values()] == [(1, 1), (1, 1)]
+    assert [(one.waiting.rewards, one.waiting.amount) for one in found.values()] == [(1, Decimal(1))] * 2

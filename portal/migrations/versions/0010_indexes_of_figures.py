@@ -28,5 +28,7 @@ def upgrade() -> None:
     op.add_column("referral_experiment", sa.Column("figures", sa.JSON(), nullable=True))
     op.add_column("referral_experiment", sa.Column("counted_at", UtcTime(), nullable=True))
     op.add_column("referral_experiment", sa.Column("count_due_at", UtcTime(), nullable=True))
-    final = sa.Column("figures_are_final", sa.Boolean(), nullable=False, server_default=sa.false())
-    op.add_column("referral_experiment", final)
+    op.add_column(
+        "referral_experiment",
+        sa.Column("figures_are_final", sa.Boolean(), nullable=False, server_default=sa.false()),
+    )
