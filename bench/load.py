@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import selectors
 import socket
 import time
@@ -21,7 +22,10 @@ class Call:
 
 @dataclass
 class Measured:
-    """What came of a run: its length, the latencies of each kind in seconds, and answers that were wrong."""
+    """What came of a run: its length, the latencies of each kind in seconds, and answers that were wrong.
+
+    A wrong answer is quickly given: it has no latency, and is not among the `number` of calls.
+    """
 
     seconds: float = 0.0
     latencies: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -38,7 +42,7 @@ class Measured:
     def percentile_ms(self, share: float, kind: str | None = None) -> float:
         """Return a percentile of the latencies, of one kind or of all."""
         chosen = self.latencies.values() if kind is None else [self.latencies[kind]]
-        every = sorted(latency for latencies in chosen for latency in latencies)
+        every = sorted(latency for latencies in chosen for latency in latencies) or [math.nan]
         return every[min(len(every) - 1, int(len(every) * share))] * 1000
 
 
@@ -98,6 +102,7 @@ def _is_answered(connection: _Connection) -> bool:
 
 def _count(measured: Measured, connection: _Connection, now: float) -> None:
     call = connection.call
-    measured.latencies[call.kind].append(now - connection.sent_at)
-    if not connection.received.startswith(b"HTTP/1.1 200 ") or call.expected not in connection.received:
+    if connection.received.startswith(b"HTTP/1.1 200 ") and call.expected in connection.received:
+        measured.latencies[call.kind].append(now - connection.sent_at)
+    else:
         measured.wrong[f"{call.kind}: {connection.received[-120:]!r}"] += 1

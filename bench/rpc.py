@@ -13,6 +13,7 @@ import random
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -109,12 +110,20 @@ def main(referrals: int, connections: int, seconds: float) -> None:
         _print_methods(mixed)
         bare = [_bare_call(chance, referrals) for _ in range(_DIFFERENT_CALLS // 10)]
         ceiling = run(served, served.bare, served.bare_port, bare)
-    for told, number in (mixed.wrong + ceiling.wrong).most_common(5):
+    _conclude(mixed, ceiling)
+
+
+def _conclude(mixed: Measured, ceiling: Measured) -> None:
+    """Print the last line; exit with 1 when any answer was wrong: then the figures tell nothing."""
+    wrong = mixed.wrong + ceiling.wrong
+    for told, number in wrong.most_common(5):
         click.echo(f"wrong {number} times: {told}")
     click.echo(
         f"calls_per_second={mixed.calls_per_second:.0f} p99_ms={mixed.percentile_ms(0.99):.1f}"
         f" ceiling_per_second={ceiling.calls_per_second:.0f}"
     )
+    if wrong:
+        sys.exit(1)
 
 
 @contextmanager
@@ -217,7 +226,9 @@ def _call(chance: random.Random, kind: str, referrals: int) -> Call:
         "getusersreferrals": lambda: {"user_ids": [user() for _ in range(10)]},
     }
     call = {"jsonrpc": "2.0", "method": f"referrals.{kind}", "params": params[kind](), "id": 1}
-    return Call(kind, _request("/rpc", call), b'"result":')
+    # A refusal to invite is a result as well.
+    expected = b'"invited":true' if kind == "sendreferralemail" else b'"result":'
+    return Call(kind, _request("/rpc", call), expected)
 
 
 def _bare_call(chance: random.Random, referrals: int) -> Call:
@@ -242,7 +253,7 @@ def _measure(
     # Other calls than those of the warm-up come first.
     measured = measure(port, calls[len(calls) // 2 :] + calls, connections=connections, seconds=seconds)
     used = _cpu(served, web) - before
-    parts = {part: spent / measured.number * 1000 for part, spent in used.most_common()}
+    parts = {part: spent / max(1, measured.number) * 1000 for part, spent in used.most_common()}
     told = ", ".join(f"{part} {spent:.3f}" for part, spent in parts.items())
     click.echo(f"{web.name}: CPU ms a call: {told}; in all {sum(parts.values()):.3f}")
     return measured
