@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, LargeBinary, case, or_, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Select, case, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal import events
@@ -79,26 +79,57 @@ _NOT_INCLUDED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody, by the user ids and by the look-up hashes of the addresses that are known of them."""
+class Sought:
+    """Whom somebody asks for: a user id, or the look-up hash of an address."""
 
+    user_id: int | None
+    index: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody: their user ids, their addresses' look-up hashes, and the invitations that they answered.
+
+    Whoever signs up by a link is held to be the person whom it was sent to, whatever their address then.
+    """
+
+    sought: Sought
     user_ids: frozenset[int]
     indexes: frozenset[str]
+    invitation_ids: frozenset[int]
+
+    @property
+    def received(self) -> ColumnElement[bool]:
+        """The condition for the invitations that the person got."""
+        return or_(Invitation.address_index.in_(self.indexes), Invitation.id.in_(self.invitation_ids))
 
 
 def find_person(
     session: Session, cipher: DataCipher, *, address: str | None = None, user_id: int | None = None
 ) -> Person:
     """Find the one who has an address or a user id, by both when the one leads to the other."""
-    users, indexes = set[int](), set[str]()
-    if address is not None:
-        indexes.add(address_index(cipher, address))
-        users |= set(session.scalars(select(KnownUser.user_id).where(KnownUser.address_index.in_(indexes))))
-    if user_id is not None:
-        users.add(user_id)
-        known = session.get(KnownUser, user_id)
-        indexes |= {known.address_index} if known is not None and known.address_index else set()
-    return Person(frozenset(users), frozenset(indexes))
+    index = None if address is None else address_index(cipher, address)
+    return _find(session, Sought(user_id, index))
+
+
+def _find(session: Session, sought: Sought) -> Person:
+    users = set[int]() if sought.user_id is None else {sought.user_id}
+    indexes = set[str]() if sought.index is None else {sought.index}
+    users |= set(session.scalars(select(KnownUser.user_id).where(KnownUser.address_index.in_(indexes))))
+    users |= set(session.scalars(_who_answered(Invitation.address_index.in_(indexes))))
+    own = select(KnownUser.address_index).where(KnownUser.user_id.in_(users))
+    indexes |= {index for index in session.scalars(own) if index}
+    answered = select(ReferralProgress.invitation_id).where(ReferralProgress.user_id.in_(users))
+    invitation_ids = frozenset(one for one in session.scalars(answered) if one is not None)
+    return Person(sought, frozenset(users), frozenset(indexes), invitation_ids)
+
+
+def _who_answered(wanted: ColumnElement[bool]) -> Select[tuple[int]]:
+    return (
+        select(ReferralProgress.user_id)
+        .join(Invitation, Invitation.referral_id == ReferralProgress.referral_id)
+        .where(wanted)
+    )
 
 
 def export_person(
@@ -108,7 +139,7 @@ def export_person(
     found: Rows = {part.name: _rows(session, part, person.user_ids) for part in OF_USERS}
     referrals = [row["id"] for row in found["signed_up_by_referral"]]
     found |= {part.name: _rows(session, part, referrals) for part in OF_REFERRALS}
-    received = _received(session, person.indexes)
+    received = _received(session, person)
     found["invitations_received"] = [_invitation(row, cipher) for row in received]
     found["history"] = [
         *_history(session, invitations.SUBJECT, [row.id for row in received]),
@@ -123,28 +154,35 @@ def export_person(
 def erase_person(session: Session, person: Person, *, actor: Actor, now: datetime) -> int:
     """Erase addresses and links of a person's invitations, sent and received; return how many there were.
 
-    Of the person's users, network, device and details go too. Erased already, nothing happens.
+    Of the person's users, network, device and details go too. Erased already, it is only recorded again.
     """
-    users = lock_users(session, person.user_ids & _known(session, person.user_ids))
-    theirs = or_(
-        Invitation.address_index.in_(person.indexes), Invitation.referrer_user_id.in_(person.user_ids)
-    )
-    erased = _erase_invitations(session, theirs)
+    erased = _erase(session, person)
+    # A sign-up that held one of these invitations has ended by now, and may have made a user of the person.
+    person = _find(session, person.sought)
+    erased += _erase(session, person)
     happened = [NewEvent(invitations.SUBJECT, each, "invitation.erased", actor, now) for each in erased]
-    for user in users.values():
-        if user.network_index is None and user.device_index is None and not erased:
-            continue
-        user.network_index = user.device_index = None
-        happened.append(NewEvent(USER, user.user_id, "person.erased", actor, now))
-    session.flush()
-    session.execute(update(UserFact).where(UserFact.user_id.in_(person.user_ids)).values(data={}))
+    happened += [NewEvent(USER, user, "person.erased", actor, now) for user in sorted(person.user_ids)]
     events.record_all(session, happened)
     return len(erased)
 
 
-def _erase_invitations(session: Session, theirs: ColumnElement[bool]) -> Sequence[int]:
+def _erase(session: Session, person: Person) -> list[int]:
+    """Erase what is there of a person; return the invitations of which something was left."""
+    known = session.scalars(select(KnownUser.user_id).where(KnownUser.user_id.in_(person.user_ids)))
+    for user in lock_users(session, known).values():
+        user.network_index = user.device_index = None
+    session.flush()
+    session.execute(update(UserFact).where(UserFact.user_id.in_(person.user_ids)).values(data={}))
+    sent = Invitation.referrer_user_id.in_(person.user_ids)
+    return _erase_invitations(session, or_(person.received, sent))
+
+
+def _erase_invitations(session: Session, theirs: ColumnElement[bool]) -> list[int]:
     held = or_(Invitation.address.is_not(None), Invitation.token_hash.is_not(None))
-    ids = session.scalars(select(Invitation.id).where(theirs, held).with_for_update()).all()
+    found = session.scalars(select(Invitation.id).where(theirs, held)).all()
+    # By their keys only: a lock by what several indexes give together could pass over the whole table.
+    by_key = select(Invitation.id).where(Invitation.id.in_(found), held).order_by(Invitation.id)
+    ids = session.scalars(by_key.with_for_update()).all()
     is_open = Invitation.status.in_(WAITS_FOR_SIGN_UP)
     session.execute(
         update(Invitation)
@@ -158,11 +196,7 @@ def _erase_invitations(session: Session, theirs: ColumnElement[bool]) -> Sequenc
         ),
         execution_options={"synchronize_session": False},
     )
-    return ids
-
-
-def _known(session: Session, user_ids: Iterable[int]) -> frozenset[int]:
-    return frozenset(session.scalars(select(KnownUser.user_id).where(KnownUser.user_id.in_(user_ids))))
+    return list(ids)
 
 
 def _rows(session: Session, part: Part, ids: Iterable[int]) -> list[Rows]:
@@ -183,9 +217,8 @@ def _json(value: object) -> object:
     return str(value) if isinstance(value, Decimal) else value
 
 
-def _received(session: Session, indexes: Iterable[str]) -> Sequence[Invitation]:
-    mine = Invitation.address_index.in_(indexes)
-    return session.scalars(select(Invitation).where(mine).order_by(Invitation.id)).all()
+def _received(session: Session, person: Person) -> Sequence[Invitation]:
+    return session.scalars(select(Invitation).where(person.received).order_by(Invitation.id)).all()
 
 
 def _invitation(row: Invitation, cipher: DataCipher) -> Rows:

@@ -164,7 +164,12 @@ def test_an_invitation_that_was_answered_stays_answered(runtime: Runtime) -> Non
 
 def test_to_erase_again_changes_nothing_and_each_erasure_is_audited(runtime: Runtime) -> None:
     assert [erase(runtime, address=ANA) for _ in range(3)] == [1, 0, 0]
-    assert audited(runtime) == [("invitation.erased", 1), ("person.erased", USER)]
+    assert audited(runtime) == [("invitation.erased", 1), *[("person.erased", USER)] * 3]
+
+
+def test_the_erasure_of_a_user_of_whom_nothing_is_held_is_audited_too(runtime: Runtime) -> None:
+    assert erase(runtime, user_id=5) == 0
+    assert audited(runtime) == [("person.erased", 5)]
 
 
 def command(runtime: Runtime, *arguments: str) -> subprocess.CompletedProcess[str]:
