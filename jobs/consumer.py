@@ -118,7 +118,7 @@ def _take_together(
     with job.runtime.metrics.timed("job.batch_seconds", job.name):
         outcomes = _outcomes(job, messages, handle)
     done = [message for message, error in zip(messages, outcomes, strict=True) if error is None]
-    _tell_pushed(job, done)
+    _tell_pushed(job, source, done)
     job.runtime.reached(f"{job.name}.before-acknowledge")
     if done:
         job.runtime.queues.acknowledge(source.queue, done)
@@ -146,13 +146,16 @@ def _outcomes(
         return [defect] * len(messages)
 
 
-def _tell_pushed(job: Job, done: Sequence[Message]) -> None:
+def _tell_pushed(job: Job, source: Source, done: Sequence[Message]) -> None:
+    passed = partial(
+        waiting.waiting_passed,
+        actor=job.actor,
+        now=job.runtime.clock(),
+        forget_body=source.queue in job.runtime.settings.personal_queues,
+    )
     for message in done:
         if (waiting_id := waiting_id_of(message)) is not None:
-            now = job.runtime.clock()
-            job.runtime.transact(
-                partial(waiting.waiting_passed, waiting_id=waiting_id, actor=job.actor, now=now)
-            )
+            job.runtime.transact(partial(passed, waiting_id=waiting_id))
 
 
 def _fail(job: Job, source: Source, message: Message, error: WaybillError) -> bool:

@@ -189,17 +189,28 @@ def export_person(address: str | None, user_id: int | None) -> None:
 @_user_id
 def erase_person(address: str | None, user_id: int | None) -> None:
     """Erase addresses and links of a person from referrals; docs/privacy.md says what stays, and why."""
+    from portal.orders import waiting
     from portal.referrals import privacy
+    from portal.referrals.mentions import Mentions
 
     _require_one(address, user_id)
     runtime = _runtime()
+    queues, now = runtime.settings.personal_queues, runtime.clock()
 
-    def erase(session: Session) -> int:
+    def erase(session: Session) -> tuple[int, int]:
         person = privacy.find_person(session, runtime.cipher, address=address, user_id=user_id)
-        return privacy.erase_person(session, person, actor=_operator(), now=runtime.clock())
+        mentions = Mentions.of(session, person, runtime.cipher)
+        erased = privacy.erase_person(session, person, actor=_operator(), now=now)
+        deleted = waiting.erase_waiting(
+            session, queues, mentions.are_in, cipher=runtime.cipher, actor=_operator(), now=now
+        )
+        return erased, deleted
 
-    erased = runtime.transact(erase)
-    click.echo(f"Addresses and links of {erased} invitations were erased. Orders are not part of this.")
+    erased, deleted = runtime.transact(erase)
+    click.echo(
+        f"Addresses and links of {erased} invitations were erased, and {deleted} waiting messages deleted."
+        " Orders are not part of this."
+    )
 
 
 def _require_one(address: str | None, user_id: int | None) -> None:

@@ -251,6 +251,11 @@ class Settings(BaseModel):
         return lease
 
     @property
+    def personal_queues(self) -> frozenset[str]:
+        """The queues whose messages tell of people, who may ask to be erased."""
+        return frozenset({self.mail_events_queue, self.user_sign_ups_queue, self.user_verifications_queue})
+
+    @property
     def reader_url(self) -> str:
         return self.database_reader_url or self.database_writer_url
 

@@ -106,7 +106,8 @@ class OrderStep(Base):
 class WaitingMessage(Base):
     """A message that was received too often without success, kept with its reason until it passes.
 
-    `subject` is what a person knows it by: an object's key or an order's number. `body` is encrypted.
+    `subject` is what a person knows it by: an object's key or an order's number. `body` is encrypted, and
+    empty when it told of people and has passed.
     """
 
     __tablename__ = "waiting_message"

@@ -13,7 +13,7 @@ from portal.keyset import Page, Place, fetch_page
 from portal.orders.models import WaitingMessage
 from portal.orders.states import WaitingState
 from portal.orders.verdicts import Verdict, verdict_of_message
-from portal.orders.waiting import WORK_KIND
+from portal.orders.waiting import FORGOTTEN, WORK_KIND
 from portal.work import Work
 
 PAGE_SIZE = 50
@@ -80,12 +80,12 @@ def read_waiting(session: Session, waiting_id: int) -> ListedMessage:
     return _listed(row.WaitingMessage, row.Work)
 
 
-def read_body(session: Session, waiting_id: int, *, cipher: DataCipher) -> str:
-    """Return the text of a message as it lay in its queue. Raises NotFound."""
+def read_body(session: Session, waiting_id: int, *, cipher: DataCipher) -> str | None:
+    """Return the text of a message as it lay in its queue; None once it is forgotten. Raises NotFound."""
     body = session.scalar(select(WaitingMessage.body).where(WaitingMessage.id == waiting_id))
     if body is None:
         raise NotFound("There is no such waiting message.")
-    return cipher.decrypt(body).decode()
+    return cipher.decrypt(body).decode() if body != FORGOTTEN else None
 
 
 def _listed(row: WaitingMessage, work: Work | None) -> ListedMessage:

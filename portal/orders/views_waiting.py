@@ -1,7 +1,5 @@
 """Messages that were received too often without success: read, pushed, and seen to pass or to fail again."""
 
-import json
-
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -25,6 +23,7 @@ from portal.web.permissions import everybody, support
 
 blueprint = Blueprint("waiting", __name__)
 
+_FORGOTTEN = "This message told of a person. Its text was deleted when it passed."
 _VIEWS = {
     "waiting": (WaitingState.WAITING, WaitingState.REQUESTED),
     "passed": (WaitingState.PASSED,),
@@ -62,7 +61,11 @@ def show_body(waiting_id: int) -> str:
         body = read_body(session, waiting_id, cipher=runtime().cipher)
     template = "orders/_text.html" if wants_fragment() else "orders/waiting_body.html"
     return render_template(
-        template, message=message, text=masked_text(body), what=f"message {message.subject}"
+        template,
+        message=message,
+        text=masked_text(body) if body is not None else None,
+        problem=_FORGOTTEN if body is None else None,
+        what=f"message {message.subject}",
     )
 
 
@@ -88,14 +91,6 @@ def show_verdict(waiting_id: int) -> AnyResponse:
     with reading() as session:
         message = read_waiting(session, waiting_id)
     return verdict_response(_area(message))
-
-
-def _legible(body: str) -> str:
-    """Give JSON a line for each of its values; leave anything else as it is."""
-    try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return body
 
 
 def _area(message: ListedMessage) -> PushArea:

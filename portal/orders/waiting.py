@@ -1,9 +1,10 @@
 """Messages that were received too often without success: kept with their reason, pushed, and passed."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.orm import Session
 
 from portal import events, work
@@ -17,6 +18,7 @@ from portal.transitions import origins
 
 WORK_KIND = "waiting-push"
 SUBJECT = "waiting-message"
+FORGOTTEN = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +99,45 @@ def push_waiting(session: Session, waiting_id: int, *, actor: Actor, now: dateti
     events.record(session, NewEvent(SUBJECT, waiting_id, "message.push-requested", actor, now, data))
 
 
-def waiting_passed(session: Session, waiting_id: int, *, actor: Actor, now: datetime) -> None:
-    """Say that a pushed message was handled at last; told twice, nothing happens."""
+def waiting_passed(
+    session: Session, waiting_id: int, *, actor: Actor, now: datetime, forget_body: bool = False
+) -> None:
+    """Say that a pushed message was handled at last; told twice, nothing happens.
+
+    `forget_body` is for what tells of people: nobody needs its text any more.
+    """
     passed = session.execute(
         update(WaitingMessage)
         .where(
             WaitingMessage.id == waiting_id,
             WaitingMessage.state.in_(origins(WAITING_TRANSITIONS, WaitingState.PASSED)),
         )
-        .values(state=WaitingState.PASSED, passed_at=now)
+        .values(state=WaitingState.PASSED, passed_at=now, **({"body": FORGOTTEN} if forget_body else {}))
     )
     if isinstance(passed, CursorResult) and passed.rowcount == 1:
         events.record(session, NewEvent(SUBJECT, waiting_id, "message.passed", actor, now))
+
+
+def erase_waiting(
+    session: Session,
+    queues: Collection[str],
+    tells_of_them: Callable[[str], bool],
+    *,
+    cipher: DataCipher,
+    actor: Actor,
+    now: datetime,
+) -> int:
+    """Delete the messages of some queues that tell of a person; return how many there were.
+
+    A message that was pushed, and is on its queue already, goes on.
+    """
+    kept = select(WaitingMessage.id, WaitingMessage.body).where(
+        WaitingMessage.queue.in_(queues), WaitingMessage.body != FORGOTTEN
+    )
+    found = session.execute(kept.order_by(WaitingMessage.id).with_for_update())
+    ids = [row.id for row in found if tells_of_them(cipher.decrypt(row.body).decode())]
+    for waiting_id in ids:
+        work.withdraw(session, WORK_KIND, waiting_id)
+    session.execute(delete(WaitingMessage).where(WaitingMessage.id.in_(ids)))
+    events.record_all(session, [NewEvent(SUBJECT, each, "message.erased", actor, now) for each in ids])
+    return len(ids)

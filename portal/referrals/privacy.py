@@ -74,7 +74,7 @@ _NOT_INCLUDED = {
     "orders": "Orders are not part of this: ask for them by order number or e-mail in the portal.",
     "other_people": "Addresses and user ids of others are left out, also of those whom the person invited.",
     "hashes": "Addresses, networks and devices of users are kept as keyed hashes only, which tell nothing.",
-    "waiting_messages": "Messages that could not be taken in, and wait for a person, are not searched.",
+    "waiting_messages": "Messages that could not be taken in, and wait for a person, are not told.",
 }
 
 

@@ -72,8 +72,9 @@ def test_an_executive_may_not_push_a_message(shown: Scene, executive: Visitor) -
 def test_what_passed_is_kept_apart(shown: Scene, support: Visitor) -> None:
     shown.keep_waiting("in/a.xml")
     with shown.database.writer() as session:
-        waiting_passed(session, 1, actor=RUNNER, now=shown.now)
+        waiting_passed(session, 1, actor=RUNNER, now=shown.now, forget_body=True)
     assert "No message waits" in support.get("/waiting").text
     assert "in/a.xml" in support.get("/waiting?show=passed").text
     assert support.get("/waiting?show=all").status_code == 422
+    assert "Its text was deleted" in support.get("/waiting/1/body").text
     assert support.send("/waiting/9/push", headers=HTMX).status_code == 404

@@ -18,6 +18,7 @@ from portal.orders.waiting import (
     SUBJECT,
     WORK_KIND,
     Undelivered,
+    erase_waiting,
     keep_waiting,
     push_waiting,
     waiting_passed,
@@ -30,10 +31,10 @@ JOB = Actor("job", "waiting")
 def undelivered(waiting_id: int | None = None, **fields: str) -> Undelivered:
     return Undelivered(
         message_id=fields.get("message_id", str(uuid.uuid4())),
-        queue="orders.fifo",
+        queue=fields.get("queue", "orders.fifo"),
         group="A-1",
         subject="A-1",
-        body='{"order": "José"}',
+        body=fields.get("body", '{"order": "José"}'),
         receives=10,
         code="order-differs",
         reason=fields.get("reason", "It is known with other content."),
@@ -167,6 +168,34 @@ def test_a_message_that_waits_again_may_still_pass_by_another_copy_of_it(
     keep(scene, undelivered(waiting_id))
     passed(scene, waiting_id)
     assert [row.state for row in rows(scene)] == ["passed"]
+
+
+def test_of_what_passed_the_body_is_forgotten_where_it_told_of_people(scene: Scene, waiting_id: int) -> None:
+    keep(scene, undelivered(queue="user-sign-ups"))
+    with scene.database.writer() as session:
+        waiting_passed(session, 1, actor=JOB, now=scene.now)
+        waiting_passed(session, 2, actor=JOB, now=scene.now, forget_body=True)
+    assert [bool(row.body) for row in rows(scene)] == [True, False]
+
+
+def test_of_a_person_who_is_erased_the_messages_are_deleted_and_will_not_be_sent(scene: Scene) -> None:
+    for queue, body in (("user-sign-ups", "ana"), ("user-sign-ups", "bo"), ("orders.fifo", "ana")):
+        keep(scene, undelivered(queue=queue, body=body))
+    push(scene, 1)
+    with scene.database.writer() as session:
+        waiting_passed(session, 2, actor=JOB, now=scene.now, forget_body=True)
+        deleted = erase_waiting(
+            session,
+            {"user-sign-ups"},
+            lambda body: body == "ana",
+            cipher=scene.cipher,
+            actor=person("operator"),
+            now=scene.now,
+        )
+    assert deleted == 1
+    assert [row.id for row in rows(scene)] == [2, 3]
+    assert send_back(scene) == []
+    assert kinds(scene, 1)[-1] == "message.erased"
 
 
 def test_a_message_of_a_row_that_is_gone_has_a_new_one(scene: Scene) -> None:

@@ -8,7 +8,8 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal.crypto import new_link_token
+from portal.crypto import DataCipher, new_link_token
+from portal.db import Base, Database
 from portal.events import Actor
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.invitations import Answer, Post, Request, invite
@@ -92,3 +93,11 @@ def token_of(runtime: Runtime, invitation: Invitation) -> str:
     """Return the token of an invitation's link."""
     assert invitation.token is not None
     return runtime.cipher.decrypt(invitation.token).decode()
+
+
+def readable(database: Database, cipher: DataCipher) -> str:
+    """Return all that a database holds, as whoever has the key can read it."""
+    with database.writer() as session:
+        rows = [row for table in Base.metadata.sorted_tables for row in session.execute(select(table))]
+    told = [cipher.decrypt(one) if isinstance(one, bytes) and one else one for row in rows for one in row]
+    return repr(told)

@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 
 from portal.db import Base
 from portal.events import Actor, AuditEntry, Event
+from portal.orders.waiting import Undelivered, keep_waiting
 from portal.referrals.addresses import address_index, folded_index
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.models import Referral
@@ -28,6 +29,7 @@ from tests.referrals.inviting import (
     codes,
     invitations,
     invite_all,
+    readable,
     token_of,
 )
 
@@ -138,9 +140,10 @@ def test_an_erased_person_is_nowhere_to_be_read_and_their_link_is_dead(runtime: 
         user = session.get_one(KnownUser, USER)
         fact = session.scalars(select(UserFact)).one()
         assert (user.network_index, user.device_index, fact.data) == (None, None, {})
-        everything = repr([session.execute(select(table)).all() for table in Base.metadata.sorted_tables])
+    everything = readable(runtime.database, runtime.cipher)
     assert token not in everything
     assert ANA not in everything
+    assert "eva@example.com" in everything
 
 
 def test_the_hash_stays_against_repeated_abuse(runtime: Runtime) -> None:
@@ -184,10 +187,22 @@ def command(runtime: Runtime, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
+def keep_message(runtime: Runtime, queue: str) -> None:
+    """Let a sign-up of Ana wait."""
+    body = json.dumps({"Type": "Notification", "Message": json.dumps({"email": ANA})})
+    message = Undelivered("m", queue, None, "user", body, 10, "message-invalid", "No time.")
+    runtime.transact(
+        lambda session: keep_waiting(session, message, cipher=runtime.cipher, actor=OPERATOR, now=NOW)
+    )
+
+
 def test_both_are_done_from_the_shell(runtime: Runtime) -> None:
     told = command(runtime, "export-person", "--address", ANA)
     assert json.loads(told.stdout)["held"]["invitations_received"][0]["address"] == ANA
+    keep_message(runtime, runtime.settings.user_sign_ups_queue)
+    assert ANA in readable(runtime.database, runtime.cipher)
     erased = command(runtime, "erase-person", "--user-id", str(USER))
-    assert "1 invitations" in erased.stdout
+    assert "1 invitations were erased, and 1 waiting messages" in erased.stdout
+    assert ANA not in readable(runtime.database, runtime.cipher)
     assert command(runtime, "erase-person").returncode == 2
     assert json.loads(command(runtime, "export-person", "--user-id", "5").stdout)["held"]["users"] == []

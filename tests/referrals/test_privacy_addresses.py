@@ -10,6 +10,7 @@ from portal.events import Actor
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.privacy import erase_person, export_person, find_person
 from portal.referrals.progress_models import KnownUser
+from tests.referrals.inviting import readable
 from tests.referrals.scenes import NOW, Scene
 
 OPERATOR = Actor("person", "shell:operator")
@@ -41,9 +42,11 @@ def test_who_signed_up_with_another_address_is_told_of_the_invitation_that_they_
 
 @BY_ANY
 def test_who_signed_up_with_another_address_is_erased_whole(elsewhere: Scene, who: dict[str, Any]) -> None:
+    assert WORK in readable(elsewhere.database, elsewhere.cipher)
     with elsewhere.database.writer() as session:
         person = find_person(session, elsewhere.cipher, **who)
         assert erase_person(session, person, actor=OPERATOR, now=NOW) == 1
+    assert WORK not in readable(elsewhere.database, elsewhere.cipher)
     (invitation,) = elsewhere.all(Invitation)
     assert (invitation.address, invitation.token, invitation.token_hash) == (None, None, None)
     (user,) = elsewhere.all(KnownUser)
