@@ -8,6 +8,8 @@ from flask import Flask, Response, g, request
 from portal.web.context import found_person, runtime
 
 log = structlog.get_logger()
+# The token of a link lets whoever reads it sign up as the person who was invited.
+_LINK = re.compile(r"/+r/.*", re.DOTALL)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
@@ -36,7 +38,7 @@ def _end(response: Response) -> Response:
     log.info(
         "request",
         method=request.method,
-        path=request.path,
+        path="/r/<token>" if _LINK.fullmatch(request.path) else request.path,
         endpoint=endpoint,
         status=response.status_code,
         seconds=round(seconds, 4),

@@ -68,6 +68,17 @@ def test_a_login_leaves_no_password_in_the_log(visitor: Visitor, lines: list[dic
     assert cookie.value not in told
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize("path", ["/r/t0k3n", "//r/t0k3n", "/r//t0k3n", "/r/t0k3n/", "/r/a\nt0k3n"])
+def test_a_link_leaves_no_token_in_the_log(
+    visitor: Visitor, lines: list[dict[str, Any]], method: str, path: str
+) -> None:
+    visitor.open("/", method=method, environ_overrides={"PATH_INFO": path})
+    (line,) = requests(lines)
+    assert line["path"] == "/r/<token>"
+    assert "t0k3n" not in json.dumps(lines, default=str)
+
+
 def test_what_one_request_binds_is_gone_in_the_next(support: Visitor, lines: list[dict[str, Any]]) -> None:
     support.get("/orders/A")
     support.get("/password")
