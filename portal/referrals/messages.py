@@ -1,4 +1,4 @@
-"""What the user and the verification service publish, read strictly: an error names its field."""
+"""What the user and the verification service publish; what must be right is read strictly, by its field."""
 
 import ipaddress
 from datetime import UTC, datetime
@@ -34,14 +34,23 @@ def _mail_address(value: str) -> str:
     return value
 
 
-def _network_address(value: str) -> str:
+def _usable_text(longest: int) -> BeforeValidator:
+    """Read what is no text, empty, or longer as None: the visitor's browser had it, and may say anything."""
+
+    def usable(value: object) -> str | None:
+        # Half of a surrogate pair is not printable, and cannot be hashed.
+        is_usable = isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
+        return str(value) if is_usable else None
+
+    return BeforeValidator(usable)
+
+
+def _network_address(value: object) -> str | None:
     try:
-        address = ipaddress.ip_address(value)
+        address = ipaddress.ip_address(value) if isinstance(value, str) else None
     except ValueError:
         address = None
-    if address is None or getattr(address, "scope_id", None) is not None:
-        raise PydanticCustomError("network_address", "must be an IPv4 or IPv6 address")
-    return value
+    return str(value) if address is not None and getattr(address, "scope_id", None) is None else None
 
 
 UserId = Annotated[int, Field(ge=1, le=LARGEST_USER_ID)]
@@ -49,18 +58,21 @@ Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 class SignUp(_Message):
-    """A user signed up; `token` is that of the link they came by, `device` a fingerprint."""
+    """A user signed up; `token` is that of the link they came by, `device` a fingerprint.
+
+    A token, an address or a device that cannot be used is none: it must not hold up the sign-up.
+    """
 
     type: Literal["user.signed-up"]
     user_id: UserId
     email: Annotated[str, AfterValidator(_mail_address)] = Field(max_length=254, repr=False)
-    token: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(default=None, repr=False)
-    ip: Annotated[str, AfterValidator(_network_address)] | None = None
-    device: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    token: Annotated[str | None, _usable_text(200)] = Field(default=None, repr=False)
+    ip: Annotated[str | None, BeforeValidator(_network_address)] = None
+    device: Annotated[str | None, _usable_text(500)] = None
     at: Instant
 
 
