@@ -3,7 +3,7 @@
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from portal.errors import Conflict, InvalidInput
+from portal.errors import Conflict, Forbidden, InvalidInput
 from portal.keyset import read_place
 from portal.orders.documents.masking import masked_text
 from portal.orders.queries_waiting import (
@@ -44,6 +44,7 @@ def show() -> str:
         view=view,
         page=page,
         areas={row.id: _area(row) for row in page.rows},
+        readable={row.id for row in page.rows if _may_read(row)},
         orders_queue=runtime().settings.orders_queue,
         as_of=runtime().clock(),
         may_push=current_person().is_support,
@@ -58,6 +59,8 @@ def show() -> str:
 def show_body(waiting_id: int) -> str:
     with reading() as session:
         message = read_waiting(session, waiting_id)
+        if not _may_read(message):
+            raise Forbidden("This message tells of a person. Only support staff may read it.")
         body = read_body(session, waiting_id, cipher=runtime().cipher)
     template = "orders/_text.html" if wants_fragment() else "orders/waiting_body.html"
     return render_template(
@@ -91,6 +94,10 @@ def show_verdict(waiting_id: int) -> AnyResponse:
     with reading() as session:
         message = read_waiting(session, waiting_id)
     return verdict_response(_area(message))
+
+
+def _may_read(message: ListedMessage) -> bool:
+    return current_person().is_support or message.queue not in runtime().settings.personal_queues
 
 
 def _area(message: ListedMessage) -> PushArea:

@@ -126,15 +126,21 @@ class Scene:
             push_to_retry(session, order_id, element_id, actor=person(by), now=self.now)
 
     def keep_waiting(
-        self, subject: str, *, reason: str = "It is no order.", waiting_id: int | None = None
+        self,
+        subject: str,
+        *,
+        reason: str = "It is no order.",
+        waiting_id: int | None = None,
+        queue: str = "order-documents",
+        body: str = '{"key": "bad.xml"}',
     ) -> None:
         """Let a message arrive on the waiting queue."""
         message = Undelivered(
             message_id=str(uuid.uuid4()),
-            queue="order-documents",
+            queue=queue,
             group=None,
             subject=subject,
-            body='{"key": "bad.xml"}',
+            body=body,
             receives=10,
             code="not-an-order",
             reason=reason,

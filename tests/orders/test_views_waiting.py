@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from sqlalchemy import select
 
 from portal.events import AuditEntry, Event
@@ -33,6 +36,25 @@ def test_a_body_is_shown_on_demand_as_a_page_and_as_a_fragment(shown: Scene, sup
     assert "<html" not in fragment.text
     assert "HX-Request" in fragment.headers["Vary"]
     assert support.get("/waiting/9/body").status_code == 404
+
+
+@pytest.mark.parametrize("queue", ["mail-events", "user-sign-ups", "user-verifications"])
+def test_what_tells_of_a_person_is_read_by_support_only_and_without_the_link(
+    shown: Scene, support: Visitor, executive: Visitor, queue: str
+) -> None:
+    told = json.dumps({"email": "ana@example.com", "token": "t0k3n", "ip": "192.0.2.7"})
+    shown.keep_waiting("user 7", queue=queue, body=json.dumps({"Message": told}))
+    refused = executive.get("/waiting/1/body")
+    assert refused.status_code == 403
+    assert "Only support staff may read it" in refused.text
+    listed = executive.get("/waiting").text
+    assert "is read by support staff" in listed
+    assert "/waiting/1/body" not in listed
+    assert "/waiting/1/body" in support.get("/waiting").text
+    body = support.get("/waiting/1/body").text
+    assert "ana@example.com" in body
+    assert "t0k3n" not in body
+    assert "192.0.2.7" not in body
 
 
 def test_a_push_is_followed_to_its_verdict_and_stands_on_the_audit_trail(

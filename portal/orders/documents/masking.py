@@ -21,7 +21,9 @@ HIDDEN: Final = "••••"
 TOO_DEEP: Final = "This document is nested too deeply to be shown."
 
 # What elements, attributes and keys are called, in lower case, without prefix and signs.
-_SECRET_NAMES: Final = frozenset({"authorization", "pin", "cvv", "cvc", "cv2", "securitycode"})
+_SECRET_NAMES: Final = frozenset(
+    {"authorization", "pin", "cvv", "cvc", "cv2", "securitycode", "ip", "sourceip", "device"}
+)
 _SECRET_ENDINGS: Final = ("secret", "password", "passwd", "pwd", "token", "apikey", "privatekey")
 _CARD_NAMES: Final = frozenset({"paymentid", "pan", "giftcertificatecode"})
 _CARD_ENDINGS: Final = ("cardnumber", "primaryaccountnumber", "primaryaccountnumberid")
@@ -62,7 +64,8 @@ def masked_text(text: str) -> str:
     """Mask card numbers, gift card numbers and secrets in XML, JSON or plain text.
 
     Masked are 13 to 19 digits that pass the Luhn check (ISO/IEC 7812-1), and values whose element,
-    attribute or key says that they are a card number or a secret.
+    attribute or key says that they are a card number, a secret, or a person's network or device. So they
+    are in JSON that is a string of JSON, as in the envelopes of SNS.
     """
     start = text.lstrip("\ufeff \t\r\n")[:1]
     try:
@@ -224,14 +227,18 @@ def _is_key(parts: list[str], index: int) -> bool:
 
 def _masked_scalar(kind: _Kind, part: str) -> str:
     value = _json_string(part)
-    masked = _masked(kind, value)
+    holds_json = part.startswith('"') and value.lstrip()[:1] in ("{", "[") and kind is _Kind.PLAIN
+    masked = _masked(kind, "".join(_masked_json(value)) if holds_json else value)
     return part if masked == value else json.dumps(masked, ensure_ascii=False)
 
 
 def _json_string(part: str) -> str:
     if not part.startswith('"'):
         return part
-    try:
-        return str(json.loads(part, strict=False))
-    except ValueError:
-        return part.strip('"')
+    for end in ("", '"'):
+        # What was cut off is escaped all the same.
+        try:
+            return str(json.loads(part + end, strict=False))
+        except ValueError:
+            continue
+    return part.strip('"')

@@ -59,6 +59,16 @@ MASKED = {
         '{"gift_cards": [{"number": "•••• 4567", "amount": "1.00"}], "number": "AB1234567"}',
     ),
     "a secret of broken JSON": ('{"password": "x', '{"password": "••••"'),
+    "a network and a device": ('{"ip": "192.0.2.7", "device": "x"}', '{"ip": "••••", "device": "••••"}'),
+    "a key in JSON within JSON": (
+        json.dumps({"Message": json.dumps({"token": "x", "b": "y"}), "c": 1}),
+        json.dumps({"Message": '{"token": "••••", "b": "y"}', "c": 1}, ensure_ascii=False),
+    ),
+    "a card in JSON within JSON": ('{"a": "{4111 1111 1111 1111}"}', '{"a": "{•••• 1111}"}'),
+    "a key in an envelope that was cut off": (
+        '{"Message": "{\\"token\\": \\"x',
+        '{"Message": "{\\"token\\": \\"••••\\""',
+    ),
     "a card in plain text": (f"Card {CARD}.", "Card •••• 1111."),
 }
 
