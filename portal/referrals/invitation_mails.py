@@ -26,11 +26,6 @@ RETRY = (10.0, 60.0, 300.0, 1800.0, 7200.0)
 _CRASHES_ALLOWED = 3
 # In these nothing is known yet of the mail that is to go out.
 _OPEN = (MailStatus.QUEUED, MailStatus.UNKNOWN)
-_STATUS_OF_NOTICE = {
-    "delivery": MailStatus.DELIVERED,
-    "bounce": MailStatus.BOUNCED,
-    "complaint": MailStatus.COMPLAINED,
-}
 _ADDRESS = re.compile(r"\S+@\S+")
 
 
@@ -112,14 +107,18 @@ def take_notices(session: Session, notices: Sequence[MailNotice], *, actor: Acto
         invitation_id = ids.get(notice.effect_key)
         if invitation_id is None:
             continue
-        status, reason = _STATUS_OF_NOTICE[notice.kind], without_addresses(notice.reason)
-        # An absent person's answer comes as a transient bounce, after the delivery.
-        expected = (*_OPEN, MailStatus.SENT) if notice.kind == "bounce" and not notice.permanent else None
-        if _set(session, notice.effect_key, status, reason, expected):
+        status, reason = _status_of(notice), without_addresses(notice.reason)
+        if _set(session, notice.effect_key, status, reason):
             new += 1
             data: dict[str, object] = {"reason": reason} if reason else {}
             _tell(session, invitation_id, f"invitation.mail-{status}", data, actor, notice.at)
     return Taken(frozenset(ids), new)
+
+
+def _status_of(notice: MailNotice) -> MailStatus:
+    if notice.kind == "bounce":
+        return MailStatus.BOUNCED if notice.permanent else MailStatus.SOFT_BOUNCED
+    return MailStatus.DELIVERED if notice.kind == "delivery" else MailStatus.COMPLAINED
 
 
 def without_addresses(said: str | None) -> str | None:

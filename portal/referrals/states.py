@@ -43,6 +43,7 @@ class MailStatus(StrEnum):
     SENT = "sent"
     DELIVERED = "delivered"
     BOUNCED = "bounced"
+    SOFT_BOUNCED = "soft-bounced"
     COMPLAINED = "complained"
     FAILED = "failed"
     UNKNOWN = "unknown"
@@ -111,10 +112,20 @@ SCHEME_TRANSITIONS: dict[SchemeState, frozenset[SchemeState]] = {
 }
 
 # Notices come in any order, and before we have kept that a mail was sent. Who complained is sent no other.
+# An absent person's answer is a soft bounce of a mail that was delivered: in either order, it is delivered.
 MAIL_TRANSITIONS: dict[MailStatus, frozenset[MailStatus]] = {
     MailStatus.QUEUED: frozenset(MailStatus) - {MailStatus.QUEUED},
     MailStatus.UNKNOWN: frozenset(MailStatus) - {MailStatus.UNKNOWN},
     MailStatus.SENT: frozenset(
+        {
+            MailStatus.QUEUED,
+            MailStatus.DELIVERED,
+            MailStatus.BOUNCED,
+            MailStatus.SOFT_BOUNCED,
+            MailStatus.COMPLAINED,
+        }
+    ),
+    MailStatus.SOFT_BOUNCED: frozenset(
         {MailStatus.QUEUED, MailStatus.DELIVERED, MailStatus.BOUNCED, MailStatus.COMPLAINED}
     ),
     MailStatus.DELIVERED: frozenset({MailStatus.QUEUED, MailStatus.BOUNCED, MailStatus.COMPLAINED}),

@@ -16,6 +16,7 @@ _LOOKS = {
     "invitation.mail-sent": ("ok", "mail", "Mail sent"),
     "invitation.mail-delivered": ("ok", "mail", "Mail delivered"),
     "invitation.mail-bounced": ("bad", "mail-off", "Mail came back"),
+    "invitation.mail-soft-bounced": ("wait", "mail-off", "Mail came back for now"),
     "invitation.mail-complained": ("bad", "mail-off", "Recipient complained"),
     "invitation.mail-failed": ("wait", "mail-off", "Mail could not be sent"),
     "invitation.erased": ("neutral", "eye-off", "Address and link erased"),

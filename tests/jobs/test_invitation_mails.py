@@ -278,11 +278,23 @@ def test_notices_in_any_order_leave_the_last_word_to_the_complaint(runtime: Runt
     assert job.counters["duplicate"] == 3
 
 
-def test_an_absent_persons_answer_does_not_undo_a_delivery(runtime: Runtime) -> None:
+@pytest.mark.parametrize("first", ["Delivery", "Bounce"])
+def test_an_absent_persons_answer_does_not_undo_a_delivery(runtime: Runtime, first: str) -> None:
     invite_all(runtime, "ana@example.com")
     (invitation,) = invitations(runtime)
     job = Job("mail-events", runtime)
-    handle(job, [notice(invitation, "Delivery"), notice(invitation, "Bounce", bounceType="Transient")])
+    both = [notice(invitation, "Delivery"), notice(invitation, "Bounce", bounceType="Transient")]
+    for one in both if first == "Delivery" else reversed(both):
+        handle(job, [one])
     assert invitations(runtime)[0].mail_status == MailStatus.DELIVERED
     handle(job, [notice(invitation, "Bounce", bounceType="Permanent")])
     assert invitations(runtime)[0].mail_status == MailStatus.BOUNCED
+
+
+def test_a_bounce_that_need_not_last_is_told_from_one_that_does(runtime: Runtime) -> None:
+    invite_all(runtime, "ana@example.com")
+    (invitation,) = invitations(runtime)
+    handle(Job("mail-events", runtime), [notice(invitation, "Bounce", bounceType="Transient")])
+    (invitation,) = invitations(runtime)
+    assert (invitation.mail_status, kinds(runtime)[-1]) == ("soft-bounced", "invitation.mail-soft-bounced")
+    assert (invitation.mail_reason or "").startswith("Transient bounce")
