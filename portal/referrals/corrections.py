@@ -12,6 +12,7 @@ from portal.events import Actor, NewEvent
 from portal.referrals.addresses import address_index
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.invitations import (
+    COMPLAINED,
     INVALID,
     MAIL_WORK,
     SUBJECT,
@@ -19,6 +20,7 @@ from portal.referrals.invitations import (
     Request,
     add_invitation,
     give_link,
+    has_complained,
     queue_mail,
     refusal_of,
 )
@@ -64,8 +66,9 @@ def _require_open(session: Session, invitation: Invitation) -> None:
 def _send_to_the_same(
     session: Session, invitation: Invitation, address: str | None, post: Post, actor: Actor, now: datetime
 ) -> int:
-    if invitation.mail_status not in origins(MAIL_TRANSITIONS, MailStatus.QUEUED):
-        raise Conflict("The recipient complained, and is sent no other mail.", code="recipient-complained")
+    can_be_queued = invitation.mail_status in origins(MAIL_TRANSITIONS, MailStatus.QUEUED)
+    if not can_be_queued or has_complained(session, invitation.address_index):
+        raise Conflict(COMPLAINED.reason, code=COMPLAINED.code)
     if address is not None:
         # It may differ in what look-ups ignore.
         invitation.address = post.cipher.encrypt(_checked(address.strip()).encode())

@@ -15,7 +15,7 @@ from portal.db import database_now
 from portal.errors import Upstream
 from portal.events import Actor, NewEvent
 from portal.referrals.invitation_models import Invitation
-from portal.referrals.invitations import SUBJECT
+from portal.referrals.invitations import SUBJECT, mailed_invitation
 from portal.referrals.states import MAIL_TRANSITIONS, MailStatus
 from portal.transitions import origins
 from portal.work import Claimed, Moved
@@ -91,28 +91,33 @@ def keep_posted(session: Session, posted: Sequence[Posted], *, actor: Actor, now
             _keep_failure(session, one.letter, one.came_of_it, clock, actor, now)
         else:
             work.finish(session, [one.letter.claimed.id])
-            sent = _set(session, one.letter.key, MailStatus.SENT, None)
-            if sent:
+            if _set(session, Invitation.mail_key == one.letter.key, MailStatus.SENT, None):
                 data: dict[str, object] = {"message_id": one.came_of_it}
                 _tell(session, one.letter.claimed.reference, "invitation.mail-sent", data, actor, now)
 
 
 def take_notices(session: Session, notices: Sequence[MailNotice], *, actor: Actor) -> Taken:
-    """Show on invitations what the provider says of their mails."""
-    keys = [notice.effect_key for notice in notices]
-    found = select(Invitation.mail_key, Invitation.id).where(Invitation.mail_key.in_(keys))
-    ids = {row.mail_key: row.id for row in session.execute(found) if row.mail_key}
+    """Show on invitations what the provider says of their mails.
+
+    A notice about an earlier mail says nothing of the newest, but a complaint is about all of them.
+    """
+    of_invitations = {notice.effect_key: mailed_invitation(notice.effect_key) for notice in notices}
+    wanted = Invitation.uuid.in_([uuid for uuid in of_invitations.values() if uuid])
+    ids = {row.uuid: row.id for row in session.execute(select(Invitation.uuid, Invitation.id).where(wanted))}
+    keys = frozenset(key for key, uuid in of_invitations.items() if uuid in ids)
     new = 0
     for notice in sorted(notices, key=lambda notice: notice.effect_key):
-        invitation_id = ids.get(notice.effect_key)
-        if invitation_id is None:
+        if notice.effect_key not in keys:
             continue
+        invitation_id = ids[str(of_invitations[notice.effect_key])]
+        is_complaint = notice.kind == "complaint"
+        which = Invitation.id == invitation_id if is_complaint else Invitation.mail_key == notice.effect_key
         status, reason = _status_of(notice), without_addresses(notice.reason)
-        if _set(session, notice.effect_key, status, reason):
+        if _set(session, which, status, reason):
             new += 1
             data: dict[str, object] = {"reason": reason} if reason else {}
             _tell(session, invitation_id, f"invitation.mail-{status}", data, actor, notice.at)
-    return Taken(frozenset(ids), new)
+    return Taken(keys, new)
 
 
 def _status_of(notice: MailNotice) -> MailStatus:
@@ -129,16 +134,16 @@ def without_addresses(said: str | None) -> str | None:
 def _keep_failure(
     session: Session, letter: Letter, error: Upstream, clock: datetime, actor: Actor, now: datetime
 ) -> None:
-    reason = without_addresses(error.reason)
+    mail, reason = Invitation.mail_key == letter.key, without_addresses(error.reason)
     attempt = letter.claimed.attempt
     retries = error.retryable and attempt <= len(RETRY)
     data: dict[str, object] = {"code": error.code, "reason": reason, "attempt": attempt}
     if error.outcome_unknown:
-        _set(session, letter.key, MailStatus.UNKNOWN, reason, _OPEN)
+        _set(session, mail, MailStatus.UNKNOWN, reason, _OPEN)
     elif not retries:
         # After an attempt of which nobody knows, a failure of the last one does not make it known.
-        _set(session, letter.key, MailStatus.FAILED, reason, (MailStatus.QUEUED,))
-    _explain(session, letter.key, reason)
+        _set(session, mail, MailStatus.FAILED, reason, (MailStatus.QUEUED,))
+    _explain(session, mail, reason)
     if retries:
         due_at = clock + timedelta(seconds=RETRY[attempt - 1])
         work.move_on(session, [Moved(letter.claimed.id, letter.claimed.lane, attempt, due_at)])
@@ -150,26 +155,26 @@ def _keep_failure(
 
 def _set(
     session: Session,
-    key: str,
+    which: ColumnElement[bool],
     status: MailStatus,
     reason: str | None,
     expected: Sequence[MailStatus] | None = None,
 ) -> bool:
     allowed = origins(MAIL_TRANSITIONS, status) if expected is None else expected
-    return _update(session, key, Invitation.mail_status.in_(allowed), status, reason)
+    return _update(session, (which, Invitation.mail_status.in_(allowed)), status, reason)
 
 
-def _explain(session: Session, key: str, reason: str | None) -> None:
+def _explain(session: Session, which: ColumnElement[bool], reason: str | None) -> None:
     """Say why a mail is still open, whatever its status."""
-    _update(session, key, Invitation.mail_status.in_(_OPEN), None, reason)
+    _update(session, (which, Invitation.mail_status.in_(_OPEN)), None, reason)
 
 
 def _update(
-    session: Session, key: str, condition: ColumnElement[bool], status: MailStatus | None, reason: str | None
+    session: Session, which: Sequence[ColumnElement[bool]], status: MailStatus | None, reason: str | None
 ) -> bool:
     changed = session.execute(
         update(Invitation)
-        .where(Invitation.mail_key == key, condition)
+        .where(*which)
         .values(mail_reason=reason, **({"mail_status": status} if status else {})),
         execution_options={"synchronize_session": False},
     )

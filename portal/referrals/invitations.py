@@ -1,5 +1,6 @@
 """Invitations: each address gets a link of its own, once from each referrer, within the referrer's day."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ from portal.referrals.states import MailStatus, ReferralStatus
 SUBJECT = "invitation"
 MAIL_WORK = "invitation-mail"
 MAIL_LANE = "mail"
+_COMPLAINED = Invitation.mail_status == MailStatus.COMPLAINED
+_MAIL_KEY = re.compile(r"(\w{8})(\w{4})(\w{4})(\w{4})(\w{12})-invitation-\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Refusal:
 
 INVALID = Refusal("address-invalid", "This is no address that mail can be sent to.")
 OWN = Refusal("own-address", "This is the address of the person who invites.")
+COMPLAINED = Refusal("recipient-complained", "The recipient complained, and is sent no other mail.")
 SIGNED_UP = Refusal("already-signed-up", "Whoever has this address has signed up already.")
 INVITED = Refusal("already-invited", "This person has invited this address already.")
 DAILY_LIMIT = Refusal("daily-limit", "This person may send no more invitations today (UTC).")
@@ -142,6 +146,18 @@ def give_link(invitation: Invitation, post: Post) -> None:
     invitation.mail_status, invitation.mail_reason = MailStatus.QUEUED, None
 
 
+def mailed_invitation(mail_key: str) -> str | None:
+    """Return the uuid of the invitation that a mail was of, whichever sending it was; else None."""
+    found = _MAIL_KEY.fullmatch(mail_key)
+    return "-".join(found.groups()) if found else None
+
+
+def has_complained(session: Session, index: str) -> bool:
+    """Tell whether whoever has an address complained about an invitation, from whomever it was."""
+    found = select(Invitation.id).where(Invitation.address_index == index, _COMPLAINED).limit(1)
+    return session.scalar(found) is not None
+
+
 def queue_mail(session: Session, invitation: Invitation) -> None:
     """Let the mail of an invitation be sent."""
     work.enqueue(session, MAIL_WORK, [work.New(invitation.id, MAIL_LANE)], database_now(session))
@@ -153,6 +169,7 @@ class _Known:
 
     own: set[str]
     signed_up: set[str]
+    complained: set[str]
     invited: set[str]
 
     @classmethod
@@ -160,11 +177,13 @@ class _Known:
         indexes = {address_index(cipher, address) for address in request.addresses}
         own = select(KnownUser.address_index).where(KnownUser.user_id == request.referrer_user_id)
         signed_up = select(KnownUser.address_index).where(KnownUser.address_index.in_(indexes))
-        invited = select(Invitation.address_index).where(
-            Invitation.referrer_user_id == request.referrer_user_id, Invitation.address_index.in_(indexes)
-        )
+        theirs = Invitation.referrer_user_id == request.referrer_user_id
+        told = select(Invitation.address_index, theirs.label("is_theirs"), _COMPLAINED.label("complained"))
+        rows = session.execute(told.where(Invitation.address_index.in_(indexes), theirs | _COMPLAINED)).all()
         found = cls(
-            *({index for index in session.scalars(query) if index} for query in (own, signed_up, invited))
+            *({index for index in session.scalars(query) if index} for query in (own, signed_up)),
+            {row.address_index for row in rows if row.complained},
+            {row.address_index for row in rows if row.is_theirs},
         )
         if request.own_address:
             found.own.add(address_index(cipher, request.own_address))
@@ -175,6 +194,8 @@ class _Known:
             return OWN
         if index in self.signed_up:
             return SIGNED_UP
+        if index in self.complained:
+            return COMPLAINED
         return INVITED if index in self.invited else None
 
 

@@ -52,9 +52,9 @@ class SentInvitations(Result):
 def send_referral_email(caller: Caller, params: SendReferralEmail) -> SentInvitations:
     """Invite people by mail, each by a link of their own. Each address is answered by itself.
 
-    Refusals have the codes address-invalid, own-address, already-signed-up, already-invited, daily-limit and
-    no-active-scheme. The same idempotency key with the same parameters gives the same answer and sends
-    nothing; with other parameters it is an error.
+    Refusals have the codes address-invalid, own-address, already-signed-up, recipient-complained,
+    already-invited, daily-limit and no-active-scheme. The same idempotency key with the same parameters gives
+    the same answer and sends nothing; with other parameters it is an error.
     """
     return caller.runtime.transact(partial(_send, caller=caller, params=params))
 

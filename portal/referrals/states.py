@@ -130,6 +130,8 @@ MAIL_TRANSITIONS: dict[MailStatus, frozenset[MailStatus]] = {
     ),
     MailStatus.DELIVERED: frozenset({MailStatus.QUEUED, MailStatus.BOUNCED, MailStatus.COMPLAINED}),
     MailStatus.BOUNCED: frozenset({MailStatus.QUEUED, MailStatus.COMPLAINED}),
-    MailStatus.FAILED: frozenset({MailStatus.QUEUED, MailStatus.DELIVERED, MailStatus.BOUNCED}),
+    MailStatus.FAILED: frozenset(
+        {MailStatus.QUEUED, MailStatus.DELIVERED, MailStatus.BOUNCED, MailStatus.COMPLAINED}
+    ),
     MailStatus.COMPLAINED: frozenset(),
 }

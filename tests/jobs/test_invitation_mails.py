@@ -19,7 +19,8 @@ from jobs.job import Job
 from jobs.mail_events import handle
 from portal.clients.aws import Message
 from portal.errors import Upstream
-from portal.events import Event
+from portal.events import Actor, Event
+from portal.referrals.corrections import send_again
 from portal.referrals.invitation_mails import Posted
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.states import MailStatus
@@ -27,13 +28,21 @@ from portal.runtime import Runtime, build_runtime
 from portal.work import Work
 from tests.clients.raw_server import RawServer, answer
 from tests.clients.settings import settings_for
-from tests.referrals.inviting import add_active_scheme, invitations, invite_all, token_of
+from tests.referrals.inviting import (
+    NOW,
+    add_active_scheme,
+    invitations,
+    invite_all,
+    post_of,
+    token_of,
+)
 from tests.sandbox.running import RunningSandbox
 from tests.servers.urls import Urls
 from tests.servers.waiting import wait_until
 from tests.web.portal import open_portal
 
 SECONDS = 30
+STAFF = Actor("person", "support")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 REFUSED = b"""<ErrorResponse xmlns="http://ses.amazonaws.com/doc/2010-12-01/"><Error><Type>Sender</Type>
 <Code>MessageRejected</Code><Message>The address ana@example.com is suppressed.</Message></Error>
@@ -77,7 +86,7 @@ def mails(sandbox: RunningSandbox, invitation: Invitation) -> list[dict[str, Any
     return [effect for effect in sandbox.client.effects("mail") if effect["key"] == key]
 
 
-def notice(invitation: Invitation, kind: str, **about: str) -> Message:
+def notice(invitation: Invitation, kind: str, **about: object) -> Message:
     """Return a notice of SES about the mail of an invitation."""
     body = {
         "notificationType": kind,
@@ -298,3 +307,20 @@ def test_a_bounce_that_need_not_last_is_told_from_one_that_does(runtime: Runtime
     (invitation,) = invitations(runtime)
     assert (invitation.mail_status, kinds(runtime)[-1]) == ("soft-bounced", "invitation.mail-soft-bounced")
     assert (invitation.mail_reason or "").startswith("Transient bounce")
+
+
+def test_a_complaint_about_an_earlier_mail_stops_the_one_that_was_sent_again(
+    runtime: Runtime, pool: ThreadPoolExecutor, sandbox: RunningSandbox
+) -> None:
+    invite_all(runtime, "ana@example.com")
+    (first,) = invitations(runtime)
+    sender = sender_of(runtime)
+    sender.send_due(pool)
+    runtime.transact(lambda session: send_again(session, 1, None, post_of(runtime), actor=STAFF, now=NOW))
+    job = Job("mail-events", runtime)
+    handle(job, [notice(first, "Bounce", bounceType="Permanent")])
+    assert invitations(runtime)[0].mail_status == MailStatus.QUEUED
+    handle(job, [notice(first, "Complaint")])
+    (second,) = invitations(runtime)
+    assert second.mail_status == MailStatus.COMPLAINED
+    assert (sender.send_due(pool), mails(sandbox, second), work_left(runtime)) == (0, [], [])

@@ -13,7 +13,15 @@ from portal.referrals.links import record_click
 from portal.referrals.states import MailStatus, ReferralStatus
 from portal.runtime import Runtime
 from portal.work import Work
-from tests.referrals.inviting import NOW, add_active_scheme, invitations, invite_all, post_of, token_of
+from tests.referrals.inviting import (
+    NOW,
+    REFERRER,
+    add_active_scheme,
+    invitations,
+    invite_all,
+    post_of,
+    token_of,
+)
 
 SUPPORT = Actor("person", "support")
 
@@ -111,3 +119,14 @@ def test_nothing_is_sent_to_who_complained_signed_up_or_was_erased(
     error = refused(runtime)
     assert isinstance(error, Conflict)
     assert error.code == code
+
+
+def test_nothing_is_sent_to_an_address_that_complained_about_somebody_elses_invitation(
+    runtime: Runtime,
+) -> None:
+    invite_all(runtime, "anna@example.com", "eva@example.com", referrer=REFERRER + 1)
+    complained = update(Invitation).where(Invitation.id > 1).values(mail_status=MailStatus.COMPLAINED)
+    with runtime.writer() as session:
+        session.execute(complained)
+    assert refused(runtime).code == "recipient-complained"
+    assert refused(runtime, "eva@example.com").code == "recipient-complained"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from portal.referrals.addresses import address_index
 from portal.referrals.invitation_models import Invitation, InvitationDay
@@ -96,6 +96,17 @@ def test_an_address_is_invited_once_by_each_person(runtime: Runtime) -> None:
     assert codes(answers) == [None, "already-invited"]
     assert codes(invite_all(runtime, "ana@example.com")) == ["already-invited"]
     assert codes(invite_all(runtime, "ana@example.com", referrer=REFERRER + 1)) == [None]
+
+
+def test_whoever_complained_is_invited_by_nobody(runtime: Runtime) -> None:
+    invite_all(runtime, "ana@example.com", "eva@example.com")
+    complained = update(Invitation).where(Invitation.id == 1).values(mail_status=MailStatus.COMPLAINED)
+    with runtime.writer() as session:
+        session.execute(complained)
+    for referrer in (REFERRER, REFERRER + 1):
+        answers = invite_all(runtime, "ANA@example.com", referrer=referrer)
+        assert codes(answers) == ["recipient-complained"]
+    assert codes(invite_all(runtime, "eva@example.com", referrer=REFERRER + 1)) == [None]
 
 
 def test_a_day_has_its_limit_which_refusals_do_not_use_up(runtime: Runtime) -> None:
