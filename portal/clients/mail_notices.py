@@ -12,14 +12,15 @@ from portal.clients.mail import effect_key_of
 
 Kind = Literal["delivery", "bounce", "complaint"]
 _KINDS: dict[str, Kind] = {"Delivery": "delivery", "Bounce": "bounce", "Complaint": "complaint"}
-_LONGEST_REASON = 500
+_LONGEST_REASON, _LONGEST_DIAGNOSIS = 100, 500
 
 
 @dataclass(frozen=True, slots=True)
 class MailNotice:
     """What became of the mail with this effect key; a bounce is `permanent` when no retry can help.
 
-    `reason` is the provider's, and may name the address.
+    `reason` is its kind in the provider's terms; `diagnosis` are the words of the recipient's server, which
+    may name anybody.
     """
 
     kind: Kind
@@ -28,6 +29,12 @@ class MailNotice:
     at: datetime
     reason: str | None = None
     permanent: bool = False
+    diagnosis: str | None = None
+
+    @property
+    def full_reason(self) -> str | None:
+        """The reason together with the diagnosis."""
+        return f"{(self.reason or '').rstrip('.')}: {self.diagnosis}" if self.diagnosis else self.reason
 
 
 def read_notice(body: str) -> MailNotice | None:
@@ -46,17 +53,28 @@ def read_notice(body: str) -> MailNotice | None:
     at = datetime.fromisoformat(about["timestamp"]).astimezone(UTC)
     if key is None:
         return None
-    reason = _reason(kind, about)
-    permanent = kind == "bounce" and about.get("bounceType") == "Permanent"
-    return MailNotice(kind, key, str(mail["messageId"])[:128], at, reason, permanent)
+    return MailNotice(
+        kind,
+        key,
+        str(mail["messageId"])[:128],
+        at,
+        reason=_reason(kind, about),
+        permanent=kind == "bounce" and about.get("bounceType") == "Permanent",
+        diagnosis=_diagnosis(kind, about),
+    )
 
 
 def _reason(kind: Kind, about: dict[str, Any]) -> str | None:
     if kind == "delivery":
         return None
     if kind == "complaint":
-        return f"The recipient complained: {about.get('complaintFeedbackType') or 'no reason given'}."
-    recipients = about.get("bouncedRecipients") or [{}]
+        said = about.get("complaintFeedbackType") or "no reason given"
+        return f"The recipient complained: {said}."[:_LONGEST_REASON]
+    words = f"{about.get('bounceType', 'Undetermined')} bounce, {about.get('bounceSubType', 'Undetermined')}."
+    return words[:_LONGEST_REASON]
+
+
+def _diagnosis(kind: Kind, about: dict[str, Any]) -> str | None:
+    recipients = (about.get("bouncedRecipients") if kind == "bounce" else None) or [{}]
     said = recipients[0].get("diagnosticCode")
-    words = f"{about.get('bounceType', 'Undetermined')} bounce, {about.get('bounceSubType', 'Undetermined')}"
-    return (f"{words}: {said}" if said else f"{words}.")[:_LONGEST_REASON]
+    return str(said)[:_LONGEST_DIAGNOSIS] if said else None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, CursorResult, select, update
+from sqlalchemy import ColumnElement, CursorResult, case, null, select, update
 from sqlalchemy.orm import Session
 
 from portal import events, work
@@ -26,6 +26,8 @@ RETRY = (10.0, 60.0, 300.0, 1800.0, 7200.0)
 _CRASHES_ALLOWED = 3
 # In these nothing is known yet of the mail that is to go out.
 _OPEN = (MailStatus.QUEUED, MailStatus.UNKNOWN)
+# Errors whose reasons are not our own words: events, which stay for ever, do without them.
+_WORDS_OF_OTHERS = frozenset({"mail-refused", "mail-address-invalid"})
 _ADDRESS = re.compile(r"\S+@\S+")
 
 
@@ -112,10 +114,10 @@ def take_notices(session: Session, notices: Sequence[MailNotice], *, actor: Acto
         invitation_id = ids[str(of_invitations[notice.effect_key])]
         is_complaint = notice.kind == "complaint"
         which = Invitation.id == invitation_id if is_complaint else Invitation.mail_key == notice.effect_key
-        status, reason = _status_of(notice), without_addresses(notice.reason)
-        if _set(session, which, status, reason):
+        status = _status_of(notice)
+        if _set(session, which, status, without_addresses(notice.full_reason)):
             new += 1
-            data: dict[str, object] = {"reason": reason} if reason else {}
+            data: dict[str, object] = {"reason": notice.reason} if notice.reason else {}
             _tell(session, invitation_id, f"invitation.mail-{status}", data, actor, notice.at)
     return Taken(keys, new)
 
@@ -137,7 +139,9 @@ def _keep_failure(
     mail, reason = Invitation.mail_key == letter.key, without_addresses(error.reason)
     attempt = letter.claimed.attempt
     retries = error.retryable and attempt <= len(RETRY)
-    data: dict[str, object] = {"code": error.code, "reason": reason, "attempt": attempt}
+    data: dict[str, object] = {"code": error.code, "attempt": attempt}
+    if error.code not in _WORDS_OF_OTHERS:
+        data["reason"] = reason
     if error.outcome_unknown:
         _set(session, mail, MailStatus.UNKNOWN, reason, _OPEN)
     elif not retries:
@@ -172,10 +176,12 @@ def _explain(session: Session, which: ColumnElement[bool], reason: str | None) -
 def _update(
     session: Session, which: Sequence[ColumnElement[bool]], status: MailStatus | None, reason: str | None
 ) -> bool:
+    # What others say may name the person: once they were erased, it is kept no more.
+    told = case((Invitation.address.is_not(None), reason), else_=null())
     changed = session.execute(
         update(Invitation)
         .where(*which)
-        .values(mail_reason=reason, **({"mail_status": status} if status else {})),
+        .values(mail_reason=told, **({"mail_status": status} if status else {})),
         execution_options={"synchronize_session": False},
     )
     return isinstance(changed, CursorResult) and changed.rowcount == 1

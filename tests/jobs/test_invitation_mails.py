@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from jobs.invitation_mails import Sender
 from jobs.job import Job
@@ -23,6 +24,7 @@ from portal.events import Actor, Event
 from portal.referrals.corrections import send_again
 from portal.referrals.invitation_mails import Posted
 from portal.referrals.invitation_models import Invitation
+from portal.referrals.privacy import erase_person, find_person
 from portal.referrals.states import MailStatus
 from portal.runtime import Runtime, build_runtime
 from portal.work import Work
@@ -34,6 +36,7 @@ from tests.referrals.inviting import (
     invitations,
     invite_all,
     post_of,
+    readable,
     token_of,
 )
 from tests.sandbox.running import RunningSandbox
@@ -324,3 +327,58 @@ def test_a_complaint_about_an_earlier_mail_stops_the_one_that_was_sent_again(
     (second,) = invitations(runtime)
     assert second.mail_status == MailStatus.COMPLAINED
     assert (sender.send_due(pool), mails(sandbox, second), work_left(runtime)) == (0, [], [])
+
+
+DIAGNOSIS = {"bounceType": "Permanent", "bouncedRecipients": [{"diagnosticCode": "Ana Luna has moved"}]}
+
+
+def test_what_the_provider_says_of_a_bounce_is_not_in_the_log_of_events(runtime: Runtime) -> None:
+    invite_all(runtime, "ana@example.com")
+    (invitation,) = invitations(runtime)
+    handle(Job("mail-events", runtime), [notice(invitation, "Bounce", **DIAGNOSIS)])
+    assert "Ana Luna" in (invitations(runtime)[0].mail_reason or "")
+    with runtime.writer() as session:
+        (told,) = session.scalars(select(Event.data).where(Event.kind == "invitation.mail-bounced"))
+    assert told == {"reason": "Permanent bounce, Undetermined."}
+
+
+def erase(runtime: Runtime, address: str) -> None:
+    def work(session: Session) -> int:
+        person = find_person(session, runtime.cipher, address=address)
+        return erase_person(session, person, actor=STAFF, now=NOW)
+
+    assert runtime.transact(work) == 1
+
+
+REFUSAL = Upstream("Ana Luna cannot be mailed.", code="mail-refused", retryable=False)
+
+
+@pytest.mark.parametrize(
+    ("came_of_it", "status"), [("m-1", MailStatus.SENT), (REFUSAL, MailStatus.FAILED)], ids=["sent", "failed"]
+)
+def test_of_a_person_who_is_erased_while_their_mail_goes_out_nothing_is_kept_but_what_became_of_it(
+    runtime: Runtime, came_of_it: str | Upstream, status: str
+) -> None:
+    invite_all(runtime, "ana@example.com")
+    sender = sender_of(runtime)
+    (letter,) = runtime.transact(lambda session: sender._claim(session, 8))
+    (invitation,) = invitations(runtime)
+    erase(runtime, "ana@example.com")
+    sender._keep([Posted(letter, came_of_it)])
+    assert (invitations(runtime)[0].mail_status, work_left(runtime)) == (status, [])
+    handle(Job("mail-events", runtime), [notice(invitation, "Bounce", **DIAGNOSIS)])
+    (row,) = invitations(runtime)
+    assert (row.mail_status, row.mail_reason) == (MailStatus.BOUNCED, None)
+    kept = readable(runtime.database, runtime.cipher)
+    assert "Ana Luna" not in kept
+    assert "ana@example.com" not in kept
+
+
+def test_of_an_erased_person_the_mail_that_is_due_is_not_sent(
+    runtime: Runtime, pool: ThreadPoolExecutor, sandbox: RunningSandbox
+) -> None:
+    invite_all(runtime, "ana@example.com")
+    erase(runtime, "ana@example.com")
+    assert sender_of(runtime).send_due(pool) == 0
+    assert work_left(runtime) == []
+    assert mails(sandbox, invitations(runtime)[0]) == []
