@@ -1,5 +1,6 @@
 """Links of invitations: what a click does, and where it leads."""
 
+import re
 from datetime import datetime
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -15,6 +16,8 @@ from portal.referrals.states import REFERRAL_TRANSITIONS, ReferralStatus
 from portal.transitions import origins
 
 _PARAMETER = "token"
+# As `new_link_token` makes them.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 _WHO_CLICKS = Actor("customer", "link")
 
 
@@ -30,6 +33,11 @@ def sign_up_link(sign_up_url: str, token: str | None) -> str:
     parts = urlsplit(sign_up_url)
     parameters = [*parse_qsl(parts.query, keep_blank_values=True), (_PARAMETER, token)]
     return urlunsplit(parts._replace(query=urlencode(parameters)))
+
+
+def has_form_of_token(text: str) -> bool:
+    """Tell whether a text may be the token of a link, whether or not there is such a link."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def record_click(session: Session, token: str, now: datetime) -> bool:
