@@ -18,6 +18,7 @@ from portal.db import Base
 from portal.events import Actor, Event, NewEvent
 from portal.referrals import invitations
 from portal.referrals.addresses import address_index
+from portal.referrals.earnings import REFERRER
 from portal.referrals.invitation_models import Invitation, InvitationDay
 from portal.referrals.known_users import lock_users
 from portal.referrals.models import Referral, ReferralCondition
@@ -33,7 +34,7 @@ from portal.referrals.reward_models import Exposure, ReferralFlag, RewardGrant
 from portal.referrals.scheme_models import ReferrerUsage
 from portal.referrals.states import WAITS_FOR_SIGN_UP, ReferralStatus
 
-USER = "user"
+USER, ERASED = "user", "person.erased"
 
 Rows = dict[str, Any]
 
@@ -58,7 +59,7 @@ OF_USERS = (
     Part("referrals", ReferralProgress.user_id, frozenset({"referrer_user_id", "invitation_id"})),
     Part("referred_others", Referral.referrer_user_id, frozenset({"user_id"})),
     Part("referrals_of_others", ReferralProgress.referrer_user_id, frozenset({"user_id"})),
-    Part("rewards", RewardGrant.user_id),
+    Part("rewards", RewardGrant.user_id, frozenset({"pushed_by"})),
     Part("invitations_sent", Invitation.referrer_user_id, frozenset({"clicked_at", "clicks"})),
     Part("invitations_sent_by_day", InvitationDay.referrer_user_id),
     Part("rewards_counted", ReferrerUsage.referrer_user_id),
@@ -70,6 +71,13 @@ OF_REFERRALS = (
     Part("spends", SpendSeen.referral_id),
     Part("flags", ReferralFlag.referral_id),
 )
+# What is told of an event: no ids of others, and no free words of staff, which may tell of others.
+_TOLD_OF_EVENTS = frozenset(
+    {"condition", "event_type", "source", "source_id", "amount", "threshold", "currency", "at", "expires_at"}
+    | {"scheme_id", "send", "rule", "side", "code", "attempt", "next_at"}
+)
+# What the sender of an invitation is told of it; the rest was done by whoever got it.
+_BY_THE_SENDER = ("invitation.created", "invitation.sent-again", "invitation.corrected", "invitation.mail-")
 _NOT_INCLUDED = {
     "orders": "Orders are not part of this: ask for them by order number or e-mail in the portal.",
     "other_people": "Addresses and user ids of others are left out, also of those whom the person invited.",
@@ -141,7 +149,10 @@ def export_person(
     found |= {part.name: _rows(session, part, referrals) for part in OF_REFERRALS}
     received = _received(session, person)
     found["invitations_received"] = [_invitation(row, cipher) for row in received]
+    sent = [row["id"] for row in found["invitations_sent"]]
     found["history"] = [
+        *_history(session, USER, person.user_ids),
+        *_history(session, invitations.SUBJECT, sent, _BY_THE_SENDER),
         *_history(session, invitations.SUBJECT, [row.id for row in received]),
         *_history(session, REFERRAL, referrals),
     ]
@@ -161,7 +172,7 @@ def erase_person(session: Session, person: Person, *, actor: Actor, now: datetim
     person = _find(session, person.sought)
     erased += _erase(session, person)
     happened = [NewEvent(invitations.SUBJECT, each, "invitation.erased", actor, now) for each in erased]
-    happened += [NewEvent(USER, user, "person.erased", actor, now) for user in sorted(person.user_ids)]
+    happened += [NewEvent(USER, user, ERASED, actor, now) for user in sorted(person.user_ids)]
     events.record_all(session, happened)
     return len(erased)
 
@@ -226,10 +237,14 @@ def _invitation(row: Invitation, cipher: DataCipher) -> Rows:
     return _plain(row, frozenset({"referrer_user_id"})) | {"address": address}
 
 
-def _history(session: Session, subject: str, ids: Sequence[int]) -> list[Rows]:
-    of_them = (Event.subject == subject, Event.subject_id.in_(ids))
-    found = session.execute(select(Event.subject_id, Event.kind, Event.at).where(*of_them).order_by(Event.id))
+def _history(
+    session: Session, subject: str, ids: Iterable[int], kinds: tuple[str, ...] = ("",)
+) -> list[Rows]:
+    """Return the events of some subjects whose kinds begin with these; not those of the referrer's reward."""
+    of_them = select(Event).where(Event.subject == subject, Event.subject_id.in_(ids)).order_by(Event.id)
     return [
-        {"subject": subject, "id": row.subject_id, "kind": row.kind, "at": row.at.isoformat()}
-        for row in found
+        {"subject": subject, "id": event.subject_id, "kind": event.kind, "at": event.at.isoformat()}
+        | {"data": {name: value for name, value in event.data.items() if name in _TOLD_OF_EVENTS}}
+        for event in session.scalars(of_them)
+        if event.kind.startswith(kinds) and event.data.get("side") != REFERRER
     ]

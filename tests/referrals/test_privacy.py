@@ -97,7 +97,9 @@ def test_a_person_is_told_everything_by_address_and_by_user_id(runtime: Runtime,
     assert held["facts"][0]["data"] == {"amount": "9"}
     assert [row["address"] for row in held["invitations_received"]] == [ANA]
     assert held["flags"][0]["reason"] == "Too many."
-    assert [row["kind"] for row in held["history"]] == ["invitation.created"]
+    assert [(row["kind"], row["data"]) for row in held["history"]] == [
+        ("invitation.created", {"scheme_id": held["invitations_received"][0]["scheme_id"]})
+    ]
     assert "Orders are not part of this" in told["not_included"]["orders"]
     assert audited(runtime) == [("person.exported", USER), ("invitation.exported", 1)]
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from portal.events import Actor
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.privacy import erase_person, export_person, find_person
 from portal.referrals.progress_models import KnownUser
+from portal.referrals.reward_models import RewardGrant
 from tests.referrals.inviting import readable
-from tests.referrals.scenes import NOW, Scene
+from tests.referrals.scenes import NOW, RECRUIT, REFERRER, Scene
 
 OPERATOR = Actor("person", "shell:operator")
 USER = 770_077_077
@@ -63,3 +67,27 @@ def test_a_sign_up_that_comes_between_finding_and_erasing_is_erased_too(scene: S
     (user,) = scene.all(KnownUser)
     assert (user.network_index, user.device_index) == (None, None)
     assert [event.subject_id for event in scene.events("person.erased")] == [USER]
+
+
+def test_both_sides_are_told_what_happened_to_them_and_nothing_of_the_other(scene: Scene) -> None:
+    scene.now -= timedelta(minutes=1)
+    scene.convert(RECRUIT)
+    with scene.database.writer() as session:
+        session.execute(update(RewardGrant).values(pushed_by="staff@waybill.example"))
+        session.execute(update(Invitation).values(clicked_at=scene.now))
+    told = {}
+    for user_id in (RECRUIT, REFERRER, REFERRER):
+        with scene.database.writer() as session:
+            person = find_person(session, scene.cipher, user_id=user_id)
+            told[user_id] = export_person(session, person, cipher=scene.cipher, actor=OPERATOR, now=NOW)
+    recruit, referrer = (
+        {row["kind"]: row["data"] for row in told[user_id]["held"]["history"]} for user_id in told
+    )
+    assert recruit["referral.condition-met"]["amount"] == "120"
+    sides = {row["data"].get("side") for row in told[RECRUIT]["held"]["history"]}
+    assert sides == {None, "recruit"}
+    assert "invitation.started" in recruit
+    assert set(referrer) == {"invitation.created", "person.exported"}
+    assert "staff@" not in json.dumps(told)
+    assert str(REFERRER) not in json.dumps(told[RECRUIT]["held"]["history"])
+    assert str(RECRUIT) not in json.dumps(told[REFERRER])
