@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
 from portal.crypto import DataCipher, token_hash
+from portal.events import Event
 from portal.orders.queries import count_up_to
 from portal.referrals.addresses import address_index
 from portal.referrals.invitation_models import Invitation
+from portal.referrals.privacy import ERASED, USER
 from portal.referrals.progress_models import KnownUser, ReferralProgress
 from portal.referrals.reward_models import RewardGrant
 
@@ -54,9 +56,14 @@ def search(session: Session, text: str, cipher: DataCipher) -> Found:
 
 
 def _by_address(session: Session, index: str) -> Found:
-    known = select(KnownUser.user_id).where(KnownUser.address_index == index).limit(MOST_FOUND)
+    """Find who has an address; whoever was erased is found by it no more, though its hash is kept."""
+    erased = exists().where(
+        Event.subject == USER, Event.subject_id == KnownUser.user_id, Event.kind == ERASED
+    )
+    known = select(KnownUser.user_id).where(KnownUser.address_index == index, ~erased).limit(MOST_FOUND)
     users = _users(session, session.scalars(known).all())
-    return Found("address", users, _invitations(session, Invitation.address_index == index))
+    has_address = (Invitation.address_index == index) & Invitation.address.is_not(None)
+    return Found("address", users, _invitations(session, has_address))
 
 
 def _invitations(session: Session, wanted: ColumnElement[bool]) -> Sequence[Invitation]:
