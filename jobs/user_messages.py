@@ -87,5 +87,7 @@ def _count(job: Job, done: Sequence[Recorded]) -> None:
     for recorded in done:
         if recorded.result == "known":
             job.count("duplicate")
+        if recorded.result == "not-referred":
+            job.count("not_referred")
         job.runtime.metrics.count(f"referrals.{job.name}", 1, recorded.result)
         count_met(job, recorded.met)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.orm import Session
 
 from portal import events
@@ -89,6 +89,8 @@ def _record_sign_up(
         terms = load_terms(session, invitation.scheme_id)
         if _may_start(session, terms, user.user_id, at) and _take(session, invitation):
             return _start(session, signed_up, invitation, terms, at, recorder)
+    # What was kept for this sign-up serves nobody now.
+    session.execute(delete(UserFact).where(UserFact.user_id == user.user_id))
     return Recorded("not-referred")
 
 

@@ -87,7 +87,7 @@ def test_what_is_no_referral_is_deleted_and_known_by_hashes_only(runtime: Runtim
     job = work_off(runtime)
     (user,) = rows(runtime, KnownUser)
     assert not rows(runtime, ReferralProgress)
-    assert job.counters == {"received": 1, "done": 1}
+    assert job.counters == {"received": 1, "done": 1, "not_referred": 1}
     assert all(len(hashed) == 64 for hashed in (user.address_index, user.network_index, user.device_index))
 
 

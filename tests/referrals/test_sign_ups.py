@@ -134,10 +134,15 @@ def test_a_verification_told_twice_meets_its_condition_once(scene: Scene) -> Non
     assert len(scene.events("referral.condition-met")) == 2
 
 
-def test_a_verification_of_who_is_no_referral_leaves_nothing(scene: Scene) -> None:
-    scene.sign_up()
-    assert scene.verify().result == "not-referred"
-    assert not scene.all(UserFact)
+@pytest.mark.parametrize("first", ["sign-up", "verification"])
+def test_a_verification_of_who_is_no_referral_leaves_nothing(scene: Scene, first: str) -> None:
+    scene.verify(RECRUIT + 1)
+    if first == "verification":
+        assert scene.verify().result == "kept"
+    assert scene.sign_up().result == "not-referred"
+    if first == "sign-up":
+        assert scene.verify().result == "not-referred"
+    assert [fact.user_id for fact in scene.all(UserFact)] == [RECRUIT + 1]
 
 
 def test_a_verification_after_the_end_is_told_and_does_not_count(scene: Scene) -> None:
