@@ -10,6 +10,7 @@ from jobs.consumer import Handled, Source, consume
 from jobs.job import Job
 from portal.clients.aws import Message
 from portal.clients.mail_notices import MailNotice, read_notice
+from portal.errors import InvalidInput
 from portal.orders.mail_deliveries import Delivered, record_deliveries
 from portal.referrals.invitation_mails import take_notices
 
@@ -25,10 +26,19 @@ def run(job: Job) -> None:
 
 def handle(job: Job, messages: Sequence[Message]) -> list[Handled]:
     """Record what the notices say; one that is not about a mail of ours is counted and dropped."""
-    notices = [notice for message in messages if (notice := _read(job, message))]
-    for what, number in job.runtime.transact(partial(_record, job, notices)).items():
+    outcomes: list[Handled] = []
+    notices = []
+    for message in messages:
+        try:
+            notices.append(read_notice(message.body))
+            outcomes.append(None)
+        except InvalidInput as refused:
+            outcomes.append(refused)
+    ours = [notice for notice in notices if notice is not None]
+    job.count("other_notice", len(notices) - len(ours))
+    for what, number in job.runtime.transact(partial(_record, job, ours)).items():
         job.count(what, number)
-    return [None] * len(messages)
+    return outcomes
 
 
 def _record(job: Job, notices: Sequence[MailNotice], session: Session) -> Counter[str]:
@@ -43,15 +53,3 @@ def _record(job: Job, notices: Sequence[MailNotice], session: Session) -> Counte
     new = taken.new + record_deliveries(session, deliveries)
     others = len(left) - len(deliveries)
     return Counter(duplicate=len(notices) - others - new, other_notice=others)
-
-
-def _read(job: Job, message: Message) -> MailNotice | None:
-    try:
-        notice = read_notice(message.body)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        job.count("malformed")
-        job.log.warning("not a notice of SES", message_id=message.id, error=str(error))
-        return None
-    if notice is None:
-        job.count("other_notice")
-    return notice

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from portal.clients.aws import loads
 from portal.clients.mail import effect_key_of
+from portal.errors import InvalidInput
 
 Kind = Literal["delivery", "bounce", "complaint"]
 _KINDS: dict[str, Kind] = {"Delivery": "delivery", "Bounce": "bounce", "Complaint": "complaint"}
@@ -40,9 +41,20 @@ class MailNotice:
 def read_notice(body: str) -> MailNotice | None:
     """Read the body of a message; None for a notice of another kind, or about a mail that is not ours.
 
-    SNS wraps a notice in an envelope unless raw delivery is on. Raises ValueError, KeyError, TypeError or
-    AttributeError for what is no notice of SES.
+    SNS wraps a notice in an envelope unless raw delivery is on. Raises InvalidInput, code `notice-invalid`,
+    for what is no notice of SES.
     """
+    try:
+        return _read(body)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # Not with what it says: that may be personal, and reasons are shown.
+        lacks = f": it has no {error}" if isinstance(error, KeyError) else ""
+        raise InvalidInput(
+            f"This is no notice of SES that can be read{lacks}.", code="notice-invalid"
+        ) from None
+
+
+def _read(body: str) -> MailNotice | None:
     outer = loads(body)
     notice = loads(outer["Message"]) if outer.get("Type") == "Notification" else outer
     kind = _KINDS.get(str(notice.get("notificationType", notice.get("eventType"))))

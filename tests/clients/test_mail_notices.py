@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from portal.clients.mail_notices import MailNotice, read_notice
+from portal.errors import InvalidInput
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 STAMP = "2026-11-20T12:00:00.000Z"
@@ -79,3 +80,8 @@ def test_an_envelope_and_the_name_of_event_publishing_are_understood() -> None:
 )
 def test_what_is_not_of_our_mails_is_none(body: str) -> None:
     assert read_notice(body) is None
+
+
+def test_what_is_lacking_in_a_notice_is_named() -> None:
+    with pytest.raises(InvalidInput, match=r"it has no 'source'"):
+        read_notice('{"notificationType": "Delivery", "mail": {}, "delivery": {}}')

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from jobs.job import Job
 from jobs.mail_events import handle
 from portal.clients.aws import Message
+from portal.errors import InvalidInput
 from portal.orders.models import MailDelivery
 from portal.runtime import Runtime
 from tests.servers.urls import Urls
@@ -63,22 +64,37 @@ def test_a_notice_that_comes_again_is_counted_and_changes_nothing(job: Job) -> N
 @pytest.mark.parametrize(
     "body",
     [
-        "",
-        "[]",
         "{}",
-        '{"a":' * 100_000,
         {"Type": "SubscriptionConfirmation", "Token": "t"},
-        {"Type": "Notification", "Message": 5},
-        notice("b", notificationType="Bounce"),
-        notice("b", mail="text"),
+        notice("b", notificationType="Send"),
         notice("b", mail={"source": "orders@mail.waybill.example", "messageId": "m"}),
-        notice("b", delivery={"timestamp": 5}),
-        notice("b", delivery={"timestamp": "soon"}),
         notice("k" * 500),
     ],
 )
 def test_what_is_no_delivery_of_ours_is_dropped_and_the_others_are_kept(job: Job, body: Any) -> None:
     assert handle(job, [message(body), message(notice("a"))]) == [None, None]
+    assert list(deliveries(job)) == ["a"]
+    assert job.counters["other_notice"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        '{"a":' * 100_000,
+        {"Type": "Notification", "Message": 5},
+        notice("b", notificationType="Bounce"),
+        notice("b", mail="text"),
+        notice("b", delivery={"timestamp": 5}),
+        notice("b", delivery={"timestamp": "ana@example.com"}),
+    ],
+)
+def test_what_is_no_notice_waits_with_its_reason_and_the_others_are_kept(job: Job, body: Any) -> None:
+    refused, kept = handle(job, [message(body), message(notice("a"))])
+    assert isinstance(refused, InvalidInput)
+    assert (refused.code, kept) == ("notice-invalid", None)
+    assert "ana@" not in refused.reason
     assert list(deliveries(job)) == ["a"]
 
 
