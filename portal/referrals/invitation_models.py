@@ -62,6 +62,7 @@ class AnsweredRequest(Base):
     """The answer to a request with an idempotency key, given again when the same request comes again."""
 
     __tablename__ = "answered_request"
+    __table_args__ = (Index("ix_answered_request_at", "at"),)
 
     client_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     key: Mapped[str] = mapped_column(Key(128), primary_key=True)
