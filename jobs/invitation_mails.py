@@ -1,22 +1,31 @@
-"""Sends the mails of invitations: claims them, calls the mail provider, keeps what came of it."""
+"""Sends the mails of invitations: claims them, calls the mail provider, keeps what came of it.
+
+Beside that it forgets the answers to requests with an idempotency key once they are old.
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from jobs.job import Job
 from portal import work
 from portal.clients.breaker import Breakers
 from portal.errors import InvalidInput, Upstream
+from portal.referrals.answered_requests import forget_answers
 from portal.referrals.invitation_mails import Letter, Posted, keep_posted, take_letters
 from portal.referrals.invitations import MAIL_LANE, MAIL_WORK
 from portal.referrals.links import link_to
 
 _AT_ONCE = 8
 _IDLE_SECONDS = 0.5
+# Nobody repeats a request as late as that.
+_ANSWERS_ARE_KEPT = timedelta(days=30)
+_ANSWERS_AT_ONCE = 500
+_FORGETTING_SECONDS = 3600.0
 _GIVEN_UP = Upstream(
     "Every attempt ended with its worker stopping, so this mail is no longer tried by itself.",
     code="worker-stopped",
@@ -27,10 +36,11 @@ _GIVEN_UP = Upstream(
 
 def run(job: Job) -> None:
     """Run until the job stops."""
-    sender = Sender(job)
+    sender, forgetting = Sender(job), Forgetting(job)
     with ThreadPoolExecutor(_AT_ONCE, "mail") as pool:
         while job.turn():
-            if not sender.send_due(pool):
+            done = sender.send_due(pool) + forgetting.forget_due()
+            if not done:
                 job.stopping.wait(_IDLE_SECONDS)
 
 
@@ -93,3 +103,28 @@ class Sender:
         failed = sum(isinstance(one.came_of_it, Upstream) for one in posted)
         self._job.count("failed", failed)
         self._job.count("done", len(posted) - failed)
+
+
+class Forgetting:
+    """Forgets old answers about once an hour, some at a time, so that no mail waits for it."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._due = job.runtime.monotonic()
+
+    def forget_due(self) -> int:
+        """Forget some, if it is time; return how many."""
+        if self._job.runtime.monotonic() < self._due:
+            return 0
+        before = self._job.runtime.clock() - _ANSWERS_ARE_KEPT
+        forgotten = 0
+        try:
+            forgotten = self._job.runtime.transact(
+                partial(forget_answers, before=before, limit=_ANSWERS_AT_ONCE)
+            )
+        except SQLAlchemyError as error:
+            self._job.log.warning("database away", error=str(error))
+        if forgotten < _ANSWERS_AT_ONCE:
+            self._due = self._job.runtime.monotonic() + _FORGETTING_SECONDS
+        self._job.count("answers_forgotten", forgotten)
+        return forgotten

@@ -1,8 +1,10 @@
 """Requests with an idempotency key: the same content again gets the same answer, without another effect."""
 
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from portal.errors import Conflict
@@ -31,3 +33,19 @@ def keep_answer(
     row = AnsweredRequest(client_id=client_id, key=key, request_hash=request_hash, answer=answer, at=now)
     session.add(row)
     session.flush()
+
+
+def forget_answers(session: Session, before: datetime, limit: int) -> int:
+    """Delete up to `limit` of the answers that were given before a time; return how many there were."""
+    old = select(AnsweredRequest.client_id, AnsweredRequest.key).where(AnsweredRequest.at < before)
+    oldest_first = old.order_by(AnsweredRequest.at).limit(limit).with_for_update(skip_locked=True)
+    found = sorted(tuple(row) for row in session.execute(oldest_first))
+    for client_id, those in groupby(found, key=lambda row: row[0]):
+        # Client by client: a list of pairs would make MariaDB read the whole table.
+        session.execute(
+            delete(AnsweredRequest).where(
+                AnsweredRequest.client_id == client_id, AnsweredRequest.key.in_([key for _, key in those])
+            ),
+            execution_options={"synchronize_session": False},
+        )
+    return len(found)
