@@ -181,9 +181,10 @@ class _Known:
         told = select(Invitation.address_index, theirs.label("is_theirs"), _COMPLAINED.label("complained"))
         rows = session.execute(told.where(Invitation.address_index.in_(indexes), theirs | _COMPLAINED)).all()
         found = cls(
-            *({index for index in session.scalars(query) if index} for query in (own, signed_up)),
-            {row.address_index for row in rows if row.complained},
-            {row.address_index for row in rows if row.is_theirs},
+            own={index for index in session.scalars(own) if index},
+            signed_up={index for index in session.scalars(signed_up) if index},
+            complained={row.address_index for row in rows if row.complained},
+            invited={row.address_index for row in rows if row.is_theirs},
         )
         if request.own_address:
             found.own.add(address_index(cipher, request.own_address))

@@ -132,7 +132,7 @@ def _find(session: Session, sought: Sought) -> Person:
     return Person(sought, frozenset(users), frozenset(indexes), invitation_ids)
 
 
-def _who_answered(wanted: ColumnElement[bool]) -> Select[tuple[int]]:
+def _who_answered(wanted: ColumnElement[bool]) -> Select[int]:
     return (
         select(ReferralProgress.user_id)
         .join(Invitation, Invitation.referral_id == ReferralProgress.referral_id)
