@@ -54,7 +54,7 @@ def show_canonical(number: str) -> AnyResponse | str:
     return _page(order, "canonical", text[:_MOST_SHOWN], cut=len(text) > _MOST_SHOWN)
 
 
-@blueprint.get("/processes/<int:version_id>/drawing.bpmn")
+@blueprint.get("/processes/<id:version_id>/drawing.bpmn")
 @everybody
 def show_drawing(version_id: int) -> AnyResponse:
     """Serve the drawing of a version of a process, which never changes."""

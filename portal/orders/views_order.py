@@ -22,6 +22,7 @@ from portal.orders.queries_order import (
 )
 from portal.orders.states import OrderStatus
 from portal.orders.views_push import PushArea, step_area, system_titles, systems_held_back
+from portal.web.arguments import read_id
 from portal.web.context import reading, runtime
 from portal.web.permissions import everybody
 
@@ -57,7 +58,7 @@ class Seen:
 @everybody
 def show(number: str) -> str:
     failures_only = request.args.get("timeline") == "failures"
-    before = request.args.get("before", type=int)
+    before = read_id(request.args, "before")
     with reading() as session:
         order = find_order(session, number)
         content, progress = _read(session, order)

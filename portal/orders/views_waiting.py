@@ -54,7 +54,7 @@ def show() -> str:
     )
 
 
-@blueprint.get("/waiting/<int:waiting_id>/body")
+@blueprint.get("/waiting/<id:waiting_id>/body")
 @everybody
 def show_body(waiting_id: int) -> str:
     with reading() as session:
@@ -72,7 +72,7 @@ def show_body(waiting_id: int) -> str:
     )
 
 
-@blueprint.post("/waiting/<int:waiting_id>/push")
+@blueprint.post("/waiting/<id:waiting_id>/push")
 @support
 def push(waiting_id: int) -> AnyResponse:
     conflict = None
@@ -88,7 +88,7 @@ def push(waiting_id: int) -> AnyResponse:
     return push_response(_area(message), conflict, winner, page)
 
 
-@blueprint.get("/waiting/<int:waiting_id>/verdict")
+@blueprint.get("/waiting/<id:waiting_id>/verdict")
 @everybody
 def show_verdict(waiting_id: int) -> AnyResponse:
     with reading() as session:

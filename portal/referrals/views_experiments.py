@@ -51,7 +51,7 @@ def show() -> AnyResponse:
         return _page(session, None, _form(session))
 
 
-@blueprint.get("/experiments/<int:experiment_id>")
+@blueprint.get("/experiments/<id:experiment_id>")
 @executive
 def show_one(experiment_id: int) -> AnyResponse:
     with reading() as session:
@@ -75,7 +75,7 @@ def start() -> AnyResponse:
     return redirect(url_for("experiments.show_one", experiment_id=started), 303)
 
 
-@blueprint.post("/experiments/<int:experiment_id>/stop")
+@blueprint.post("/experiments/<id:experiment_id>/stop")
 @administrator
 def stop(experiment_id: int) -> AnyResponse:
     try:

@@ -7,6 +7,7 @@ from portal.errors import Conflict, WaybillError
 from portal.referrals import catalogue
 from portal.referrals.forms import RewardForm, show_refusal
 from portal.referrals.queries_schemes import PAGE_SIZE, RewardOffer, get_reward, list_rewards
+from portal.web.arguments import read_id
 from portal.web.context import actor, current_person, newest, reading, runtime, writing
 from portal.web.permissions import administrator, everybody
 
@@ -88,7 +89,7 @@ def retire(reward_id: int) -> AnyResponse:
 
 
 def _list(refused: str | None, status: int) -> AnyResponse:
-    above = request.args.get("above", default=0, type=int)
+    above = read_id(request.args, "above") or 0
     # After a refusal the page shows what the writer knows, which is why it was refused.
     with newest() if refused else reading() as session:
         found = list_rewards(session, with_retired=True, above=above)

@@ -18,6 +18,7 @@ from portal.referrals.queries_schemes import (
     list_rewards,
 )
 from portal.referrals.views_schemes import refused_page
+from portal.web.arguments import read_id
 from portal.web.context import actor, newest, reading, runtime, writing
 from portal.web.permissions import administrator
 
@@ -96,9 +97,8 @@ def change(scheme_id: int) -> AnyResponse:
 @blueprint.post("/schemes/<id:scheme_id>/activate")
 @administrator
 def activate(scheme_id: int) -> AnyResponse:
-    replaces = request.form.get("replaces", type=int)
     try:
-        _activate(scheme_id, replaces)
+        _activate(scheme_id, read_id(request.form, "replaces"))
     except Conflict as refused:
         reason = _winner(scheme_id) if refused.code == "another-active" else None
         return refused_page(scheme_id, {"activate": reason or refused.reason}, 409)

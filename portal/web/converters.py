@@ -36,4 +36,4 @@ class TextConverter(BaseConverter):
 class IdConverter(IntegerConverter):
     """An id, no greater than a database can hold: `<id:…>`."""
 
-    regex = r"\d{1,18}"
+    regex = r"[0-9]{1,18}"
