@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, make_response, render_template, request, url_for
 from sqlalchemy.orm import Session
@@ -14,14 +15,22 @@ from portal.referrals.queries_progress import (
     INVITATION_KEY,
     REFERRAL_KEY,
     Places,
+    Timeline,
     UserView,
     read_timeline,
     read_user,
 )
+from portal.web.arguments import read_id
 from portal.web.context import current_person, newest, reading, runtime
 from portal.web.permissions import everybody
 
 blueprint = Blueprint("user", __name__)
+
+# What the address says of where each list begins; the timeline is of what the other two show.
+_TIMELINE = ("before",)
+_REFERRALS = ("older", "newer")
+_INVITED = ("invited-before", "invited-after")
+_PAGING = (*_REFERRALS, *_INVITED, *_TIMELINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ def _page(session: Session, user_id: int, refused: Refused | None) -> str:
         read_place(asked.get("older"), asked.get("newer"), REFERRAL_KEY),
         read_place(asked.get("invited-before"), asked.get("invited-after"), INVITATION_KEY),
     )
-    before = asked.get("before", type=int)
+    before = read_id(asked, "before")
     now = runtime().clock()
     user = read_user(
         session,
@@ -64,28 +73,48 @@ def _page(session: Session, user_id: int, refused: Refused | None) -> str:
         poll_lease=timedelta(seconds=runtime().settings.lease_seconds),
         now=now,
     )
+    timeline = read_timeline(session, user, before=before)
     return render_template(
         "referrals/user.html",
         user=user,
-        timeline=read_timeline(session, user, before=before),
-        before=before,
-        places=places,
+        timeline=timeline,
         refused=refused,
         may_act=current_person().is_support,
-        links=_links(user),
+        links=_links(user, timeline),
+        carried=f"?{urlencode(_paging())}" if _paging() else "",
         as_of=now,
     )
 
 
-def _links(user: UserView) -> dict[str, str | None]:
-    def link(anchor: str, name: str, key: str | None) -> str | None:
-        values: dict[str, Any] = {name: key}
-        return url_for("user.show", user_id=user.user_id, _anchor=anchor, **values) if key else None
+def page_address(user_id: int, anchor: str | None, **changed: str | int | None) -> str:
+    """Return the address of the page as it was asked for, but for what is `changed`."""
+    return url_for("user.show", user_id=user_id, _anchor=anchor, **{**_paging(), **changed})
+
+
+def _paging() -> dict[str, Any]:
+    return {name: request.args[name] for name in _PAGING if name in request.args}
+
+
+def _links(user: UserView, timeline: Timeline) -> dict[str, str | None]:
+    """Return the ways on from the page; each goes on in one list, and leaves the others where they are."""
+
+    def link(anchor: str, names: tuple[str, ...], name: str, key: str | int | None) -> str | None:
+        changed = dict.fromkeys((*names, *_TIMELINE)) | {name: key}
+        return page_address(user.user_id, anchor, **changed) if key else None
+
+    def first(anchor: str, names: tuple[str, ...]) -> str | None:
+        is_first = not any(name in request.args for name in names)
+        return None if is_first else page_address(user.user_id, anchor, **dict.fromkeys((*names, *_TIMELINE)))
 
     brought, invited = user.as_referrer, user.invitations
     return {
-        "older": link("brought", "older", brought.older),
-        "newer": link("brought", "newer", brought.newer),
-        "invited_before": link("invitations", "invited-before", invited.older),
-        "invited_after": link("invitations", "invited-after", invited.newer),
+        "here": page_address(user.user_id, None),
+        "older": link("brought", _REFERRALS, "older", brought.older),
+        "newer": link("brought", _REFERRALS, "newer", brought.newer),
+        "first": first("brought", _REFERRALS),
+        "invited_before": link("invitations", _INVITED, "invited-before", invited.older),
+        "invited_after": link("invitations", _INVITED, "invited-after", invited.newer),
+        "invited_first": first("invitations", _INVITED),
+        "timeline_older": link("timeline-card", _TIMELINE, "before", timeline.older),
+        "timeline_newest": first("timeline-card", _TIMELINE),
     }

@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 
-from flask import Blueprint, flash, redirect, request, url_for
+from flask import Blueprint, flash, redirect, request
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from portal.errors import Conflict, InvalidInput
 from portal.referrals import corrections, review, reward_changes
-from portal.referrals.views_user import Refused, refused_page
+from portal.referrals.views_user import Refused, page_address, refused_page
 from portal.referrals.views_values import post, recorder
 from portal.web.context import actor, runtime, write, writing
 from portal.web.permissions import support
@@ -110,7 +110,7 @@ def _do(
         status = 422 if isinstance(refused, InvalidInput) else 409
         return refused_page(user_id, Refused(place, refused.reason, request.form.to_dict()), status)
     flash(said, "success")
-    return redirect(url_for("user.show", user_id=user_id, _anchor=place), 303)
+    return redirect(page_address(user_id, place), 303)
 
 
 def _amount(written: str) -> Decimal:

@@ -16,6 +16,7 @@ from portal.referrals.expiry import expire_referrals
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.models import PollTask, SchemeCondition
 from portal.referrals.progress_models import PollRun, SpendSeen
+from portal.referrals.queries_progress import PAGE_SIZE
 from portal.referrals.reward_models import RewardGrant
 from portal.referrals.spend import Batch, OpenReferral
 from portal.referrals.spend_batches import keep_failure
@@ -335,3 +336,61 @@ def test_lists_of_a_busy_referrer_go_on_by_key(shown: Scene, support: Visitor) -
         part.split('"')[0] for part in first.split('href="') if f"{REFERRERS_PAGE}?older=" in part[:60]
     )
     assert "/referrals/users/3000" in support.get(html.unescape(older)).text
+
+
+def many_invitations(scene: Scene) -> Invitation:
+    """Let the referrer send more than one page of invitations; return the first."""
+    first = scene.invitation(scene.invite("first@example.com"))
+    for number in range(PAGE_SIZE):
+        scene.invite(f"u{number}@example.com")
+    return first
+
+
+def hrefs(page: str) -> list[str]:
+    return [html.unescape(part.split('"')[0]) for part in page.split('href="')[1:]]
+
+
+def test_a_refused_action_comes_back_on_the_page_of_the_list_where_it_was_asked_for(
+    shown: Scene, support: Visitor
+) -> None:
+    first = many_invitations(shown)
+    with shown.database.writer() as session:
+        session.execute(delete(Work))
+    page = f"{REFERRERS_PAGE}?invited-before={first.id + 1}"
+    action = f"{REFERRERS_PAGE}/invitations/{first.id}/send-again?invited-before={first.id + 1}"
+    assert f'action="{action}#invitation-{first.id}"' in support.get(page).text
+    refused = support.send(action, {"address": "nobody"})
+    assert refused.status_code == 422
+    assert f'id="invitation-{first.id}"' in refused.text
+    assert 'value="nobody"' in refused.text
+    done = support.send(action, {"address": "right@example.com"})
+    assert done.headers["Location"] == f"{page}#invitation-{first.id}"
+
+
+def test_a_reward_is_pushed_from_the_page_where_it_stands(shown: Scene, support: Visitor) -> None:
+    shown.convert()
+    set_grants(shown, status="failed", code="account-closed", reason="The account is closed.")
+    older = shown.progress().referral_id + 1
+    page = support.get(f"{REFERRERS_PAGE}?older={older}").text
+    assert f"/push?older={older}#grant-" in page
+
+
+def test_each_list_goes_on_and_leaves_the_others_where_they_are(shown: Scene, support: Visitor) -> None:
+    last = many_invitations(shown).id + PAGE_SIZE + 1
+    links = hrefs(support.get(f"{REFERRERS_PAGE}?older=999&invited-before={last}&before=9999").text)
+    (first,) = [link for link in links if link.endswith("#brought")]
+    assert first == f"{REFERRERS_PAGE}?invited-before={last}#brought"
+    begin, _, earlier = [link for link in links if link.endswith("#invitations") and "?" in link]
+    assert begin == f"{REFERRERS_PAGE}?older=999#invitations"
+    assert earlier == f"{REFERRERS_PAGE}?older=999&invited-before={last - PAGE_SIZE}#invitations"
+    (newest,) = [link for link in links if link.endswith("#timeline-card")]
+    assert newest == f"{REFERRERS_PAGE}?older=999&invited-before={last}#timeline-card"
+
+
+def test_a_reward_that_is_pending_waits_since_the_conversion(shown: Scene, support: Visitor) -> None:
+    shown.convert()
+    assert "Waiting since" not in support.get(RECRUITS_PAGE).text
+    set_grants(shown, status="pending", code="budget-exhausted", reason="The budget has no room.")
+    page = support.get(RECRUITS_PAGE).text
+    assert page.count("Waiting since") == 2
+    assert "<span>Earned" not in page
