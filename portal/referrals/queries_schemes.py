@@ -1,17 +1,18 @@
 """What is asked about schemes, their versions, and the rewards and conditions that they are made of."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, case, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from portal.errors import NotFound
 from portal.events import Event
+from portal.keyset import Page, Place, fetch_page
 from portal.referrals.conditions import data_of, event_type_of
 from portal.referrals.models import Condition, ReferralScheme, Reward, SchemeCondition
 from portal.referrals.scheme_models import (
@@ -25,8 +26,10 @@ from portal.referrals.scheme_models import (
 from portal.referrals.states import SchemeState
 
 PAGE_SIZE = 50
+SCHEME_KEY = (int,)
 # The earliest time that MySQL keeps as a TIMESTAMP: of a version that was never activated.
 NEVER = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+_MAY_STILL_EARN = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,52 @@ def list_schemes(
     if below is not None:
         wanted = wanted.where(ReferralScheme.id < below)
     return _read(session, wanted)
+
+
+def page_schemes(session: Session, state: SchemeState, place: Place | None) -> Page[Scheme]:
+    """Return one page of the versions in a state, the newest first."""
+    page = fetch_page(
+        session,
+        _schemes().where(SchemeVersion.state == state).execution_options(populate_existing=True),
+        [ReferralScheme.id],
+        lambda row: (row.ReferralScheme.id,),
+        place=place,
+        size=PAGE_SIZE,
+    )
+    return Page(_told(session, page.rows), page.newer, page.older)
+
+
+def list_once_active(session: Session, now: datetime, limit: int = PAGE_SIZE) -> list[Scheme]:
+    """Return one version of each scheme that was ever active: the active one, else the newest that was.
+
+    Active schemes come first. Retired ones are among them while their referrals may still earn: for a year,
+    and longer while rewards are under way.
+    """
+    is_active = SchemeVersion.state == SchemeState.ACTIVE
+    still_earns = or_(
+        SchemeVersion.retired_at.is_(None),
+        SchemeVersion.retired_at > now - _MAY_STILL_EARN,
+        SchemeBudget.reserved > 0,
+        SchemeBudget.committed > 0,
+    )
+    active_id = func.max(case((is_active, SchemeVersion.scheme_id)))
+    of_families = (
+        select(func.coalesce(active_id, func.max(SchemeVersion.scheme_id)).label("scheme_id"))
+        .join(ReferralScheme, ReferralScheme.id == SchemeVersion.scheme_id)
+        .outerjoin(SchemeBudget, SchemeBudget.family_id == SchemeVersion.family_id)
+        .where(ReferralScheme.activated_at > NEVER, still_earns)
+        .group_by(SchemeVersion.family_id)
+        .subquery()
+    )
+    wanted = _schemes().join(of_families, of_families.c.scheme_id == ReferralScheme.id)
+    rank = case((is_active, 0), (SchemeVersion.retired_at.is_(None), 1), else_=2)
+    return _read(session, wanted.order_by(rank, ReferralScheme.id.desc()).limit(limit))
+
+
+def version_ids(session: Session, family_id: int) -> list[int]:
+    """Return the ids of all versions of a scheme."""
+    versions = select(SchemeVersion.scheme_id).where(SchemeVersion.family_id == family_id)
+    return list(session.scalars(versions))
 
 
 def newest_version_id(session: Session, family_id: int) -> int | None:
@@ -277,7 +326,10 @@ def _schemes() -> Select[*tuple[Any, ...]]:
 
 def _read(session: Session, wanted: Select[*tuple[Any, ...]]) -> list[Scheme]:
     # What another transaction has changed since this session read a row would not show otherwise.
-    rows = session.execute(wanted.execution_options(populate_existing=True)).all()
+    return _told(session, session.execute(wanted.execution_options(populate_existing=True)).all())
+
+
+def _told(session: Session, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Scheme]:
     conditions = _conditions_of(session, [row.ReferralScheme.id for row in rows])
     return [_scheme(row, conditions[row.ReferralScheme.id]) for row in rows]
 

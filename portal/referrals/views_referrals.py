@@ -4,15 +4,14 @@ from datetime import timedelta
 
 from cryptography.exceptions import InvalidTag
 from flask import Blueprint, render_template, request
-from sqlalchemy.orm import Session
 
 from portal.referrals.addresses import mask
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.queries_budget import read_budgets
 from portal.referrals.queries_funnel import MOST_INVITATIONS, read_funnel
-from portal.referrals.queries_schemes import Scheme, list_schemes
+from portal.referrals.queries_schemes import list_once_active, version_ids
 from portal.referrals.queries_search import MOST_FOUND, Found, search
-from portal.referrals.states import SchemeState
+from portal.web.arguments import read_id
 from portal.web.context import current_person, reading, runtime
 from portal.web.permissions import everybody
 
@@ -28,18 +27,17 @@ def show() -> str:
     query = request.args.get("q", "")[:_LONGEST_QUERY]
     asked = request.args.get("days", "")
     days = asked if asked in PERIODS else "28"
-    family_id = request.args.get("scheme", type=int)
+    family_id = read_id(request.args, "scheme")
     now = runtime().clock()
     with reading() as session:
         found = search(session, query, runtime().cipher) if query.strip() else None
-        schemes = _newest_of_each(session)
+        schemes = list_once_active(session, now)
         chosen = next((one for one in schemes if one.family_id == family_id), None)
-        versions = list_schemes(session, family_id=chosen.family_id) if chosen else None
         funnel = read_funnel(
             session,
             since=now - timedelta(days=int(days)),
             until=now,
-            scheme_ids=[one.id for one in versions] if versions else None,
+            scheme_ids=version_ids(session, chosen.family_id) if chosen else None,
         )
         budgets = read_budgets(session, [one.family_id for one in schemes], now)
     return render_template(
@@ -57,16 +55,6 @@ def show() -> str:
         budgets=budgets,
         as_of=now,
     )
-
-
-def _newest_of_each(session: Session) -> list[Scheme]:
-    """Return one version of each scheme that is or was active: the active one, else the newest."""
-    found: dict[int, Scheme] = {}
-    for state in (SchemeState.ACTIVE, SchemeState.HISTORIC):
-        for scheme in list_schemes(session, state=state):
-            if scheme.activated_at is not None:
-                found.setdefault(scheme.family_id, scheme)
-    return list(found.values())
 
 
 def _addresses(found: Found | None) -> dict[int, str | None]:

@@ -183,6 +183,6 @@ def test_a_budget_that_is_used_up_says_so(runtime: Runtime, executive: Visitor) 
 
 
 def test_before_anything_happened_the_page_says_so(executive: Visitor) -> None:
-    page = executive.get("/referrals?days=never&scheme=x").text
+    page = executive.get("/referrals?days=never&scheme=9").text
     assert "Nobody was invited in this period" in page
     assert "No scheme has been active yet" in page

@@ -13,6 +13,8 @@ READ_IDS = (
     "/rewards?above={}",
     "/conditions?above={}",
     "/orders/A-1?before={}",
+    "/referrals?scheme={}",
+    "/referrals/users/1?before={}",
 )
 
 
