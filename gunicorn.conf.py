@@ -23,6 +23,8 @@ workers = int(os.environ.get("WEB_WORKERS") or 2)
 worker_class = "gevent"
 worker_connections = 1000
 timeout = 60
+# Two hundred numbers that were pasted into the search box are one address.
+limit_request_line = 8190
 # Open streams would keep a worker from stopping.
 graceful_timeout = 5
 # An idle connection holds a worker that is to stop for as long.

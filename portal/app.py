@@ -30,6 +30,7 @@ from portal.referrals import (
 )
 from portal.referrals.rpc import build_methods
 from portal.runtime import Runtime, build_runtime
+from portal.search import views as search
 from portal.settings import Settings
 from portal.web import bodies, csrf, errors, headers, health, htmx, login, navigation, permissions, tracing
 from portal.web.converters import IdConverter, NumberConverter, TextConverter
@@ -54,6 +55,7 @@ PAGES = (
     views_rewards,
     views_conditions,
     views_rpc,
+    search,
 )
 
 

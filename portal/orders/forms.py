@@ -11,6 +11,7 @@ from typing import Any
 from portal.orders.queries_orders import OrderFilter
 from portal.orders.states import OrderStatus
 from portal.orders.values import LARGEST_AMOUNT, read_amount, shown
+from portal.pasted import read_pasted, split_pasted
 
 AGES = {
     "last-hour": ("Last hour", timedelta(hours=1)),
@@ -20,7 +21,6 @@ AGES = {
     "over-day": ("Over a day ago", timedelta(days=1)),
     "over-week": ("Over 7 days ago", timedelta(days=7)),
 }
-MOST_PASTED = 200
 FIELDS = (
     "q",
     "status",
@@ -47,7 +47,6 @@ _LABELS = {
     "amount_from": "Amount from",
     "amount_to": "Amount to",
 }
-_SEPARATORS = re.compile(r"[\s,;]+")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}")
 _LONGEST = {"channel": 32, "store": 64, "country": 2, "step": 128}
@@ -124,7 +123,7 @@ def chips_of(form: OrderListForm, step_names: Mapping[str, str]) -> list[Chip]:
         elif name == "step":
             value = step_names.get(text, text)
         elif name == "q":
-            pieces = _SEPARATORS.split(text)
+            pieces = split_pasted(text)
             value = text if len(pieces) <= 3 else f"{len(pieces)} pasted"
         elif name in ("received_from", "received_to"):
             value = f"{text.replace('T', ' ')} ({form.zone})"
@@ -187,14 +186,15 @@ def _read_age(form: OrderListForm, values: dict[str, Any], now: datetime) -> Non
 
 def _read_search(form: OrderListForm, values: dict[str, Any], blind_index: Callable[[str], str]) -> None:
     text = form.given["q"]
-    pieces = [piece for piece in _SEPARATORS.split(text) if piece]
-    if len(pieces) > MOST_PASTED:
-        form.errors["q"] = f"These are {len(pieces)}; at most {MOST_PASTED} can be looked for at once."
+    try:
+        pieces = read_pasted(text)
+    except ValueError as refused:
+        form.errors["q"] = str(refused)
         return
     emails = [piece for piece in pieces if "@" in piece]
     # A number may hold blanks or an @, so that the whole is looked for too.
     numbers = [piece for piece in dict.fromkeys([text, *pieces]) if len(piece) <= 64]
-    form.numbers = tuple(piece for piece in dict.fromkeys(pieces) if "@" not in piece)
+    form.numbers = tuple(piece for piece in pieces if "@" not in piece)
     values["numbers"] = tuple(numbers)
     values["email_indexes"] = tuple(blind_index(email) for email in emails)
     if not numbers and not emails:

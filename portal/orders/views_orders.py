@@ -81,7 +81,6 @@ def _filters(form: OrderListForm) -> dict[str, Any]:
         "statuses": list(OrderStatus),
         "chips": [(chip.text, _address(form, chip.without)) for chip in chips_of(form, steps)],
         "status_url": lambda status: _address(form, _with_status(form, status)),
-        "search_text": form.given.get("q", ""),
     }
 
 

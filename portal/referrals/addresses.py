@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from cryptography.exceptions import InvalidTag
+
 from portal.crypto import DataCipher
 
 # Where Gmail takes mail under two names, and ignores dots.
@@ -53,6 +55,15 @@ def mask(address: str) -> str:
     """Return an address for those who need not know whose it is: the first letter and the domain."""
     local, at, domain = address.rpartition("@")
     return f"{local[:1]}…{at}{domain}"
+
+
+def open_address(stored: bytes | None, cipher: DataCipher, *, masked: bool) -> str | None:
+    """Return an encrypted address, masked or whole; None when it was erased, or encrypted by another key."""
+    try:
+        address = cipher.decrypt(stored).decode() if stored else None
+    except InvalidTag:
+        return None
+    return mask(address) if address and masked else address
 
 
 def address_index(cipher: DataCipher, address: str) -> str:

@@ -1,36 +1,29 @@
-"""The entrance to referrals: search, the funnel of a period, and what is left of each budget."""
+"""The entrance to referrals: the funnel of a period, and what is left of each budget."""
 
 from datetime import timedelta
 
-from cryptography.exceptions import InvalidTag
 from flask import Blueprint, render_template, request
 
-from portal.referrals.addresses import mask
-from portal.referrals.invitation_models import Invitation
 from portal.referrals.queries_budget import read_budgets
 from portal.referrals.queries_funnel import MOST_INVITATIONS, read_funnel
 from portal.referrals.queries_schemes import list_once_active, version_ids
-from portal.referrals.queries_search import MOST_FOUND, Found, search
 from portal.web.arguments import read_id
-from portal.web.context import current_person, reading, runtime
+from portal.web.context import reading, runtime
 from portal.web.permissions import everybody
 
 blueprint = Blueprint("referrals", __name__)
 
 PERIODS = {"7": "7 days", "28": "28 days", "90": "90 days", "365": "a year"}
-_LONGEST_QUERY = 400
 
 
 @blueprint.get("/referrals")
 @everybody
 def show() -> str:
-    query = request.args.get("q", "")[:_LONGEST_QUERY]
     asked = request.args.get("days", "")
     days = asked if asked in PERIODS else "28"
     family_id = read_id(request.args, "scheme")
     now = runtime().clock()
     with reading() as session:
-        found = search(session, query, runtime().cipher) if query.strip() else None
         schemes = list_once_active(session, now)
         chosen = next((one for one in schemes if one.family_id == family_id), None)
         funnel = read_funnel(
@@ -42,10 +35,6 @@ def show() -> str:
         budgets = read_budgets(session, [one.family_id for one in schemes], now)
     return render_template(
         "referrals/referrals.html",
-        query=query,
-        found=found,
-        addresses=_addresses(found),
-        most_found=MOST_FOUND,
         funnel=funnel,
         most_invitations=MOST_INVITATIONS,
         periods=PERIODS,
@@ -55,15 +44,3 @@ def show() -> str:
         budgets=budgets,
         as_of=now,
     )
-
-
-def _addresses(found: Found | None) -> dict[int, str | None]:
-    return {one.id: _address(one) for one in found.invitations} if found else {}
-
-
-def _address(invitation: Invitation) -> str | None:
-    try:
-        address = runtime().cipher.decrypt(invitation.address).decode() if invitation.address else None
-    except InvalidTag:
-        return None
-    return mask(address) if address and not current_person().is_support else address
