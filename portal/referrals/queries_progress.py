@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
@@ -15,7 +14,7 @@ from portal.db import database_now
 from portal.events import Event
 from portal.keyset import Page, Place, fetch_page
 from portal.referrals import invitations as inviting
-from portal.referrals.addresses import mask
+from portal.referrals.addresses import open_address
 from portal.referrals.explanations import (
     Check,
     FailedPoll,
@@ -318,14 +317,5 @@ def _grants(session: Session, ids: Sequence[int]) -> Mapping[int, list[Grant]]:
 
 
 def _invitation(row: Invitation, cipher: DataCipher, *, masked: bool) -> InvitationView:
-    address = _address(row, cipher)
-    shown = mask(address) if address and masked else address
-    return InvitationView(row, shown, address is not None and row.status in WAITS_FOR_SIGN_UP)
-
-
-def _address(row: Invitation, cipher: DataCipher) -> str | None:
-    try:
-        return cipher.decrypt(row.address).decode() if row.address else None
-    except InvalidTag:
-        # It was encrypted by another key: the rest of the page is worth seeing all the same.
-        return None
+    address = open_address(row.address, cipher, masked=masked)
+    return InvitationView(row, address, address is not None and row.status in WAITS_FOR_SIGN_UP)
