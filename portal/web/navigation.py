@@ -29,7 +29,7 @@ ENTRIES = (
         "schemes.show",
         "Schemes",
         "gift",
-        ("schemes", "scheme_changes", "try_on_history", "rewards", "conditions"),
+        ("schemes", "scheme_changes", "try_on_history", "rewards", "conditions", "rpc-methods"),
     ),
     Entry(
         "experiments.show",

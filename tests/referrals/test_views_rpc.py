@@ -5,11 +5,21 @@ from __future__ import annotations
 import html
 import json
 import re
+from pathlib import Path
 
 from flask import Flask
 
-from portal.jsonrpc import Methods
+from portal.jsonrpc import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    MOST_CALLS,
+    PARSE_ERROR,
+    Methods,
+)
 from portal.jsonrpc_reference import describe
+from portal.web.rpc import LARGEST_BODY, error_codes
 from tests.web.portal import Visitor
 
 
@@ -51,3 +61,20 @@ def test_the_page_shows_every_method_with_its_example(app: Flask, executive: Vis
 
 def test_visitors_log_in_before_they_see_the_methods(visitor: Visitor) -> None:
     assert visitor.get("/rpc-methods").status_code == 303
+
+
+def test_everybody_is_led_to_the_methods_from_the_schemes(admin: Visitor) -> None:
+    assert 'href="/rpc-methods"' in admin.get("/schemes").text
+    tabs, _, rest = admin.get("/rpc-methods").text.partition('href="/rpc-methods"')
+    assert rest.startswith(' aria-current="page"')
+    here = tabs.partition('href="/schemes"')[2]
+    assert here.startswith(' aria-current="page"'), "the navigation says that it lies below the schemes"
+
+
+def test_the_documentation_names_every_error_code() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    standard = (PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR)
+    for code in (*standard, *error_codes()):
+        assert f"| {code} |" in told
+    assert f"at most {MOST_CALLS} calls" in told
+    assert f"at most {LARGEST_BODY:,} bytes" in told
