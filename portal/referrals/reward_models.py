@@ -21,6 +21,7 @@ class RewardGrant(Base):
     __table_args__ = (
         UniqueConstraint("referral_id", "side"),
         Index("ix_reward_grant_status_id", "status", "id"),
+        Index("ix_reward_grant_status_code", "status", "code", "id"),
         Index("ix_reward_grant_user_id", "user_id"),
         Index("ix_reward_grant_family_status", "family_id", "status"),
         Index("ix_reward_grant_family_earned", "family_id", "earned_at", "status", "amount"),
