@@ -16,6 +16,8 @@ from portal.orders import (
     views_waiting,
 )
 from portal.referrals import (
+    views_attention,
+    views_attention_pushes,
     views_conditions,
     views_experiments,
     views_link,
@@ -47,6 +49,8 @@ PAGES = (
     views_link,
     views_experiments,
     views_referrals,
+    views_attention,
+    views_attention_pushes,
     views_user,
     views_user_actions,
     views_schemes,

@@ -196,6 +196,14 @@ def push_batch(session: Session, failed_id: int, recorder: Recorder) -> None:
     _tell(session, failed, "spend-batch.push-requested", recorder)
 
 
+def record_refused_push(session: Session, failed_id: int, reason: str, recorder: Recorder) -> None:
+    """Put on the audit trail that somebody pushed too late, or what could not be pushed."""
+    refused = NewEvent(
+        SUBJECT, failed_id, "spend-batch.push-refused", recorder.actor, recorder.now, {"reason": reason}
+    )
+    events.record(session, refused)
+
+
 def _note(session: Session, failed: FailedBatch, error: WaybillError) -> None:
     failed.attempts += 1
     failed.code, failed.reason, failed.at = error.code, error.reason, database_now(session)

@@ -36,7 +36,7 @@ _LOOKS = {
     "reward.retried": ("wait", "refresh", "Delivery to the {side} failed at attempt {attempt}"),
     "reward.failed": ("bad", "alert-triangle", "Reward of the {side} could not be delivered"),
     "reward.push-requested": ("info", "rotate-clockwise", "Reward of the {side} pushed to retry"),
-    "reward.push-refused": ("neutral", "rotate-clockwise", "A push of the reward of the {side} was refused"),
+    "reward.push-refused": ("wait", "rotate-clockwise", "Push of the reward of the {side} refused"),
     "reward.adjusted": ("info", "gift", "Reward of the {side} adjusted"),
     "reward.cancelled": ("bad", "ban", "Reward of the {side} cancelled"),
 }

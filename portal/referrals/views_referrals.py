@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from flask import Blueprint, render_template, request
 
+from portal.referrals.queries_attention import MOST_COUNTED, count_attention
 from portal.referrals.queries_budget import read_budgets
 from portal.referrals.queries_funnel import MOST_INVITATIONS, read_funnel
 from portal.referrals.queries_schemes import list_once_active, version_ids
@@ -32,9 +33,12 @@ def show() -> str:
             until=now,
             scheme_ids=version_ids(session, chosen.family_id) if chosen else None,
         )
+        counts = count_attention(session)
         budgets = read_budgets(session, [one.family_id for one in schemes], now)
     return render_template(
         "referrals/referrals.html",
+        counts=counts,
+        most_counted=MOST_COUNTED,
         funnel=funnel,
         most_invitations=MOST_INVITATIONS,
         periods=PERIODS,

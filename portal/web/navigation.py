@@ -24,7 +24,7 @@ ENTRIES = (
     Entry("orders.show", "Orders", "package", ("order", "documents")),
     Entry("exceptions.show", "Exceptions", "alert-triangle"),
     Entry("waiting.show", "Waiting", "hourglass", ("waiting",)),
-    Entry("referrals.show", "Referrals", "users", ("user", "user_actions")),
+    Entry("referrals.show", "Referrals", "users", ("attention", "attention_pushes", "user", "user_actions")),
     Entry(
         "schemes.show",
         "Schemes",

@@ -12,15 +12,23 @@ from flask import Flask
 from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
+from portal.referrals.reward_models import RewardGrant
 from portal.runtime import Runtime
 from portal.settings import Settings
 from tests.referrals.scenes import RECRUIT, REFERRER, Scene, scheme
+from tests.referrals.test_views_attention import failed_batch, set_grants
 from tests.servers.urls import Urls
 from tests.web.portal import PASSWORD, settings_for
 
 PAGES = (
     "/referrals",
-    "/referrals?q=ana@example.com",
+    "/search",
+    f"/search?q=ana@example.com+somebody@example.com+{REFERRER}+{RECRUIT}",
+    "/referrals/attention?pushed=3_4",
+    "/referrals/attention/pending",
+    "/referrals/attention/flagged",
+    "/referrals/attention/spends",
+    "/referrals/polls",
     f"/referrals/users/{REFERRER}",
     f"/referrals/users/{RECRUIT}",
     "/schemes",
@@ -32,6 +40,7 @@ PAGES = (
     "/rewards/new",
     "/conditions",
     "/conditions/new",
+    "/rpc-methods",
 )
 
 
@@ -63,6 +72,10 @@ def shown(runtime: Runtime) -> Scene:
     scene.convert(RECRUIT, "ana@example.com", referrer=RECRUIT)
     scene.convert(RECRUIT + 1)
     scene.invite("somebody-with-a-rather-long-name@subdomain.of.a-long-domain.example.com")
+    reason = "The reward system did not answer within 10 seconds."
+    failed = {"status": "failed", "code": "rewards-no-answer", "reason": reason}
+    set_grants(scene, RewardGrant.status == "earned", **failed)
+    failed_batch(scene, retried=False)
     return scene
 
 
@@ -105,4 +118,38 @@ def test_a_review_is_decided_without_javascript(address: str, shown: Scene, brow
     again.get_by_role("button", name="Approve").click()
     expect(page.get_by_text("The referral is approved.")).to_be_visible()
     expect(page.locator("#timeline-card").get_by_text("They are two people.").first).to_be_visible()
+    context.close()
+
+
+def test_a_user_is_found_by_the_keyboard_without_javascript(
+    address: str, shown: Scene, browser: Browser
+) -> None:
+    context = browser.new_context(java_script_enabled=False, locale="en-GB")
+    page = context.new_page()
+    log_in(page, address)
+    page.keyboard.press("Tab")
+    while page.locator(":focus").get_attribute("name") != "q":
+        page.keyboard.press("Tab")
+    page.keyboard.type(f"ana@example.com {RECRUIT + 1} nobody@example.com")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search?q=*")
+    expect(page.get_by_text("1 of 3 found nothing: nobody@example.com")).to_be_visible()
+    expect(page.get_by_role("searchbox", name="Search", exact=True)).to_have_value(
+        f"ana@example.com {RECRUIT + 1} nobody@example.com"
+    )
+    page.get_by_role("link", name=str(RECRUIT + 1), exact=True).press("Enter")
+    expect(page.get_by_role("heading", name=f"User {RECRUIT + 1}")).to_be_visible()
+    context.close()
+
+
+def test_what_becomes_of_a_push_shows_by_itself(address: str, shown: Scene, browser: Browser) -> None:
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    log_in(page, address)
+    page.goto(f"{address}/referrals/attention")
+    page.get_by_role("button", name="Push to retry: reward 3").click()
+    pushed = page.locator("#pushed-rewards")
+    expect(pushed.get_by_text("Requested")).to_be_visible()
+    set_grants(shown, RewardGrant.id == 3, status="sent")
+    expect(pushed.get_by_text("Delivered")).to_be_visible()
     context.close()
