@@ -1,6 +1,6 @@
 """Lists page by key: a page begins at the key of a row, so the thousandth costs what the first does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -62,6 +62,37 @@ def fetch_page(
         newer=write_key(key(rows[0])) if has_newer else None,
         older=write_key(key(rows[-1])) if has_older else None,
     )
+
+
+def newest_of_each(
+    session: Session,
+    statement: Select[*tuple[Any, ...]],
+    column: InstrumentedAttribute[Any],
+    key: InstrumentedAttribute[Any],
+    values: Iterable[str],
+    most: int,
+) -> dict[str, list[Any]]:
+    """Return by value the newest `most` rows with it; none hides another's, however many there are.
+
+    Walks the index of `column` and `key` backwards, past the rest of a value with more. The values sort as
+    in the database, such as hex digits do.
+    """
+    found: dict[str, list[Any]] = {}
+    left = sorted(set(values), reverse=True)
+    while left:
+        limit = most * len(left) + 1
+        walk = statement.add_columns(column.label("value_of_row")).where(column.in_(left))
+        rows = session.execute(walk.order_by(column.desc(), key.desc()).limit(limit)).all()
+        for row in rows:
+            found.setdefault(row.value_of_row, []).append(row[:-1])
+        if len(rows) < limit:
+            break
+        last = rows[-1].value_of_row
+        is_cut = len(found[last]) < most
+        left = [value for value in left if value < last or (value == last and is_cut)]
+        if is_cut:
+            del found[last]
+    return {value: rows[:most] for value, rows in found.items()}
 
 
 def write_key(key: Key) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import select
 
+from portal.db import Database
 from portal.errors import InvalidInput
-from portal.keyset import Place, read_place, write_key
+from portal.keyset import Place, newest_of_each, read_place, write_key
+from portal.referrals.progress_models import KnownUser
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
 
@@ -33,3 +36,19 @@ def test_what_is_no_key_is_refused_with_the_field_that_holds_it(written: str) ->
         with pytest.raises(InvalidInput) as refused:
             read_place(None, written, kinds)
         assert refused.value.field == "newer"
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 50])
+def test_the_newest_of_each_value_are_found_however_many_the_others_have(
+    database: Database, most: int
+) -> None:
+    numbers = {"a": 1, "b": 7, "c": 0, "d": 2, "e": 7, "f": 1}
+    ids = {value: [10 * place + n for n in range(numbers[value])] for place, value in enumerate(numbers, 1)}
+    with database.writer() as session:
+        session.add_all(KnownUser(user_id=one, address_index=value) for value in ids for one in ids[value])
+        session.flush()
+        found = newest_of_each(
+            session, select(KnownUser.user_id), KnownUser.address_index, KnownUser.user_id, numbers, most
+        )
+    newest = {value: [(one,) for one in sorted(ids[value], reverse=True)][:most] for value in ids}
+    assert found == {value: rows for value, rows in newest.items() if rows}

@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
-from sqlalchemy import Select, func, select, union_all
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from portal.crypto import DataCipher
 from portal.errors import NotFound
+from portal.keyset import newest_of_each
 from portal.orders.canonical import Order, parse_order
 from portal.orders.documents.strict_json import parse_json
 from portal.orders.models import PurchaseOrder, WaitingMessage
@@ -74,19 +75,12 @@ def search_orders(
         # An order keeps an address as it was given.
         for one in {piece, piece.lower()} if "@" in piece else ():
             by_address[cipher.blind_index(one)].append(piece)
-    if by_address:
-        # Address by address: over all together, the database would have to sort all orders of them.
-        each = [
-            select(*_FOUND, PurchaseOrder.email_index)
-            .where(PurchaseOrder.email_index == index)
-            .order_by(PurchaseOrder.id.desc())
-            .limit(most)
-            .subquery()
-            for index in by_address
-        ]
-        for *order, index in session.execute(union_all(*(select(one) for one in each))):
-            for piece in by_address[index]:
-                found[piece].append(FoundOrder(*order))
+    newest = newest_of_each(
+        session, select(*_FOUND), PurchaseOrder.email_index, PurchaseOrder.id, by_address, most
+    )
+    for index, rows in newest.items():
+        for piece in by_address[index]:
+            found[piece] += [FoundOrder(*row) for row in rows]
     return found
 
 

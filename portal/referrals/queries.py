@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Executable, Select, exists, literal, select, union_all
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import Select, exists, literal, select, union_all
+from sqlalchemy.orm import Session
 
 from portal.crypto import DataCipher, token_hash
+from portal.keyset import newest_of_each
 from portal.referrals.addresses import address_index, open_address
 from portal.referrals.invitation_models import Invitation
 from portal.referrals.progress_models import KnownUser, ReferralProgress
@@ -67,11 +68,11 @@ def search_users(
         if _USER_ID.fullmatch(piece):
             pieces_of[int(piece)].append(piece)
     by_address = _by_address(pieces, cipher)
-    if by_address:
-        of_addresses = _of_each(
-            select(KnownUser.address_index, KnownUser.user_id), KnownUser.address_index, by_address, most
-        )
-        for index, user_id in session.execute(of_addresses):
+    of_addresses = newest_of_each(
+        session, select(KnownUser.user_id), KnownUser.address_index, KnownUser.user_id, by_address, most
+    )
+    for index, rows in of_addresses.items():
+        for (user_id,) in rows:
             pieces_of[user_id] += by_address[index]
     found: dict[str, list[FoundUser]] = defaultdict(list)
     for user in _known(session, list(pieces_of)):
@@ -88,19 +89,24 @@ def search_invitations(
     links = ((_LINK.fullmatch(piece), piece) for piece in pieces)
     by_token = _grouped((token_hash(link[1]), piece) for link, piece in links if link)
     by_address = _by_address(pieces, cipher)
-    asked: list[tuple[Mapping[str, list[str]], Executable]] = []
-    for column, by_value in ((Invitation.uuid, by_uuid), (Invitation.token_hash, by_token)):
-        asked.append((by_value, select(column, *_INVITATION).where(column.in_(by_value))))
-    if by_address:
-        newest = select(Invitation.address_index, *_INVITATION).order_by(Invitation.id.desc())
-        asked.append((by_address, _of_each(newest, Invitation.address_index, by_address, most)))
     found: dict[str, list[FoundInvitation]] = defaultdict(list)
-    for by_value, statement in asked:
+
+    def keep(pieces: Iterable[str], one: int, stored: bytes | None, *rest: Any) -> None:
+        address = open_address(stored, cipher, masked=masked)
+        for piece in pieces:
+            found[piece].append(FoundInvitation(one, address, *rest))
+
+    for column, by_value in ((Invitation.uuid, by_uuid), (Invitation.token_hash, by_token)):
         if by_value:
-            for value, one, stored, *rest in session.execute(statement):
-                address = open_address(stored, cipher, masked=masked)
-                for piece in by_value[value]:
-                    found[piece].append(FoundInvitation(one, address, *rest))
+            wanted: Select[*tuple[Any, ...]] = select(column, *_INVITATION).where(column.in_(by_value))
+            for value, *row in session.execute(wanted):
+                keep(by_value[value], *row)
+    newest = newest_of_each(
+        session, select(*_INVITATION), Invitation.address_index, Invitation.id, by_address, most
+    )
+    for index, rows in newest.items():
+        for row in rows:
+            keep(by_address[index], *row)
     return found
 
 
@@ -115,14 +121,6 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
     for value, piece in pairs:
         found[value].append(piece)
     return found
-
-
-def _of_each(
-    wanted: Select[*tuple[Any, ...]], column: InstrumentedAttribute[Any], values: Iterable[str], most: int
-) -> CompoundSelect[*tuple[Any, ...]]:
-    """Ask for at most so many rows of each value, each with an index, so that none hides another's."""
-    each = [wanted.where(column == value).limit(most).subquery() for value in values]
-    return union_all(*(select(one) for one in each))
 
 
 def _known(session: Session, ids: Sequence[int]) -> list[FoundUser]:

@@ -11,8 +11,10 @@ from portal.orders.queries import FoundMessage, FoundOrder, search_messages, sea
 from portal.pasted import read_pasted
 from portal.referrals.queries import FoundInvitation, FoundUser, search_invitations, search_users
 
-# So many things of a domain are shown of one piece, such as the orders of an address.
+# So many things of a domain are shown of one piece, such as orders of an address; of many pieces fewer.
 MOST_OF_ONE = 20
+_LEAST_OF_ONE = 3
+_MOST_OF_ALL = 200
 
 Kind = Literal["order", "user", "invitation", "message"]
 Thing = FoundOrder | FoundUser | FoundInvitation | FoundMessage
@@ -35,6 +37,7 @@ class Found:
     results: Sequence[Result]
     missing: Sequence[str]
     cut: Sequence[str]
+    most_of_one: int = MOST_OF_ONE
 
     @property
     def only(self) -> Result | None:
@@ -52,17 +55,17 @@ def search(session: Session, text: str, *, cipher: DataCipher, masked: bool) -> 
         return Found([], [], [], [])
     # A number may hold blanks, so that the whole is looked for too.
     asked = list(dict.fromkeys([text.strip(), *pieces]))
-    most = MOST_OF_ONE + 1
+    most = max(_LEAST_OF_ONE, min(MOST_OF_ONE, _MOST_OF_ALL // len(pieces)))
     domains: tuple[tuple[Kind, Mapping[str, Sequence[Thing]]], ...] = (
-        ("order", search_orders(session, asked, cipher=cipher, most=most)),
-        ("user", search_users(session, pieces, cipher=cipher, most=most)),
-        ("invitation", search_invitations(session, pieces, cipher=cipher, masked=masked, most=most)),
+        ("order", search_orders(session, asked, cipher=cipher, most=most + 1)),
+        ("user", search_users(session, pieces, cipher=cipher, most=most + 1)),
+        ("invitation", search_invitations(session, pieces, cipher=cipher, masked=masked, most=most + 1)),
         ("message", search_messages(session, pieces)),
     )
     seen: dict[tuple[str, int], Result] = {}
     for piece in asked:
         for kind, found in domains:
-            for thing in found.get(piece, [])[:MOST_OF_ONE]:
+            for thing in found.get(piece, [])[:most]:
                 seen.setdefault((kind, _id_of(thing)), Result(kind, thing, piece))
     hit = {piece for _, found in domains for piece in found}
     is_whole = text.strip() in hit
@@ -70,7 +73,8 @@ def search(session: Session, text: str, *, cipher: DataCipher, masked: bool) -> 
         pieces,
         list(seen.values()),
         [] if is_whole else [piece for piece in pieces if piece not in hit],
-        [piece for piece in pieces if any(len(found.get(piece, [])) > MOST_OF_ONE for _, found in domains)],
+        [piece for piece in pieces if any(len(found.get(piece, [])) > most for _, found in domains)],
+        most,
     )
 
 

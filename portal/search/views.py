@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from portal.orders.queries import FoundMessage, FoundOrder
 from portal.pasted import MOST_PASTED
 from portal.referrals.queries import FoundUser
-from portal.search.queries import MOST_OF_ONE, Found, Thing, search
+from portal.search.queries import Found, Thing, search
 from portal.web.context import current_person, reading, runtime
 from portal.web.permissions import everybody
 
@@ -38,7 +38,6 @@ def show() -> AnyResponse:
         search_text=text,
         is_full=len(text) >= LONGEST_TEXT,
         most_pasted=MOST_PASTED,
-        most_of_one=MOST_OF_ONE,
         as_of=runtime().clock(),
     )
     return make_response(page, 422 if refused else 200)
