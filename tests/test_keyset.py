@@ -42,8 +42,8 @@ def test_what_is_no_key_is_refused_with_the_field_that_holds_it(written: str) ->
 def test_the_newest_of_each_value_are_found_however_many_the_others_have(
     database: Database, most: int
 ) -> None:
-    numbers = {"a": 1, "b": 7, "c": 0, "d": 2, "e": 7, "f": 1}
-    ids = {value: [10 * place + n for n in range(numbers[value])] for place, value in enumerate(numbers, 1)}
+    numbers = {"a": 1, "b": 7, "c": 0, "d": 3, "e": 17, "f": 1}
+    ids = {value: [100 * place + n for n in range(numbers[value])] for place, value in enumerate(numbers, 1)}
     with database.writer() as session:
         session.add_all(KnownUser(user_id=one, address_index=value) for value in ids for one in ids[value])
         session.flush()

@@ -107,6 +107,8 @@ def test_many_versions_of_one_scheme_hide_no_other_and_page_by_key(
         for limit in range(100, 101 + PAGE_SIZE):
             terms = dataclasses.replace(TERMS, limit_rewards=limit)
             newest = update_scheme(session, newest, terms, actor=ADMIN, now=NOW)
+        activate_scheme(session, newest, replaces=busy, actor=ADMIN, now=NOW)
+        activate_scheme(session, busy, replaces=newest, actor=ADMIN, now=NOW)
     assert budgets_shown(executive) == [busy, replaced]
     page = executive.get(f"/schemes/{busy}").text
     assert f'href="/schemes/{newest}">there is a newer one' in page
