@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, exists, literal, select, union_all
+from sqlalchemy import ColumnElement, Select, exists, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from portal.crypto import DataCipher, token_hash
+from portal.events import Event
 from portal.keyset import newest_of_each
 from portal.referrals.addresses import address_index, open_address
 from portal.referrals.invitation_models import Invitation
+from portal.referrals.privacy import ERASED, USER
 from portal.referrals.progress_models import KnownUser, ReferralProgress
 from portal.referrals.reward_models import RewardGrant
 
@@ -68,8 +70,10 @@ def search_users(
         if _USER_ID.fullmatch(piece):
             pieces_of[int(piece)].append(piece)
     by_address = _by_address(pieces, cipher)
+    # The hash of an address is kept after an erasure, but finds nobody.
+    known = select(KnownUser.user_id).where(~_was_erased())
     of_addresses = newest_of_each(
-        session, select(KnownUser.user_id), KnownUser.address_index, KnownUser.user_id, by_address, most
+        session, known, KnownUser.address_index, KnownUser.user_id, by_address, most
     )
     for index, rows in of_addresses.items():
         for (user_id,) in rows:
@@ -101,13 +105,16 @@ def search_invitations(
             wanted: Select[*tuple[Any, ...]] = select(column, *_INVITATION).where(column.in_(by_value))
             for value, *row in session.execute(wanted):
                 keep(by_value[value], *row)
-    newest = newest_of_each(
-        session, select(*_INVITATION), Invitation.address_index, Invitation.id, by_address, most
-    )
+    with_address = select(*_INVITATION).where(Invitation.address.is_not(None))
+    newest = newest_of_each(session, with_address, Invitation.address_index, Invitation.id, by_address, most)
     for index, rows in newest.items():
         for row in rows:
             keep(by_address[index], *row)
     return found
+
+
+def _was_erased() -> ColumnElement[bool]:
+    return exists().where(Event.subject == USER, Event.subject_id == KnownUser.user_id, Event.kind == ERASED)
 
 
 def _by_address(pieces: Sequence[str], cipher: DataCipher) -> Mapping[str, list[str]]:
