@@ -21,6 +21,7 @@ class ReferralProgress(Base):
         UniqueConstraint("family_id", "user_id"),
         Index("ix_referral_progress_status_referral_id", "status", "referral_id"),
         Index("ix_referral_progress_status_expires_at", "status", "expires_at"),
+        Index("ix_referral_progress_status_ended_at", "status", "ended_at"),
         Index("ix_referral_progress_referrer", "referrer_user_id", "referral_id", "status"),
         Index("ix_referral_progress_user_id", "user_id"),
         Index("ix_referral_progress_review", "review", "referral_id"),
