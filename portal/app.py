@@ -11,10 +11,10 @@ from portal.orders import (
     views_exceptions,
     views_order,
     views_orders,
-    views_overview,
     views_push,
     views_waiting,
 )
+from portal.overview import views as overview
 from portal.referrals import (
     views_attention,
     views_attention_pushes,
@@ -39,7 +39,7 @@ from portal.web.converters import IdConverter, NumberConverter, TextConverter
 from portal.web.rpc import RpcEndpoint
 
 PAGES = (
-    views_overview,
+    overview,
     views_orders,
     views_order,
     views_push,

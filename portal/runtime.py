@@ -51,6 +51,12 @@ class Runtime:
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
     _passed_points: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def system_titles(self) -> dict[str, str]:
+        """Return how each outside system is called on pages, by name."""
+        titles = {name: system.title for name, system in self.systems.items()}
+        return titles | {"mail": "The mail provider"}
+
     @contextmanager
     def writer(self) -> Iterator[Session]:
         """Give a session in a transaction on the writer, committed at the end."""

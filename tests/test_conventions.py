@@ -167,6 +167,7 @@ KEPT = [
     ("the-domain-knows-no-outside", "portal/orders/views.py", "from flask import request"),
     ("the-domain-knows-no-outside", "portal/orders/queries.py", "from sqlalchemy import select"),
     ("domains-meet-at-service-and-queries", "portal/orders/views.py", "from portal.access import queries"),
+    ("domains-meet-at-service-and-queries", "portal/orders/views.py", "import portal.access.queries_people"),
     (
         "domains-meet-at-service-and-queries",
         "portal/orders/views.py",

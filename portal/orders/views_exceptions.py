@@ -12,7 +12,7 @@ from portal.orders.queries_exceptions import (
     causes_of_exceptions,
     list_exceptions,
 )
-from portal.orders.views_push import PushArea, step_area, system_titles
+from portal.orders.views_push import PushArea, step_area
 from portal.web.context import current_person, reading, runtime
 from portal.web.permissions import everybody
 
@@ -41,7 +41,7 @@ def show() -> str:
         older_url=url_for("exceptions.show", **asked, older=page.older) if page.older else None,
         newer_url=url_for("exceptions.show", **asked, newer=page.newer) if page.newer else None,
         first_url=url_for("exceptions.show", **asked) if place else None,
-        systems=system_titles(),
+        systems=runtime().system_titles,
     )
 
 

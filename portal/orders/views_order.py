@@ -21,7 +21,7 @@ from portal.orders.queries_order import (
     read_timeline,
 )
 from portal.orders.states import OrderStatus
-from portal.orders.views_push import PushArea, step_area, system_titles, systems_held_back
+from portal.orders.views_push import PushArea, step_area, systems_held_back
 from portal.web.arguments import read_id
 from portal.web.context import reading, runtime
 from portal.web.permissions import everybody
@@ -78,7 +78,7 @@ def show(number: str) -> str:
         mails=mails,
         held_back=held_back,
         masked_card=masked_card_number,
-        systems=system_titles(),
+        systems=runtime().system_titles,
         # An older page of the timeline stays as it is.
         live_url=_live_url(order, seen, failures_only) if before is None else None,
         is_processing=order.status == OrderStatus.PROCESSING,
@@ -112,7 +112,7 @@ def show_news(number: str) -> Response:
             news=news,
             mails=mails,
             held_back=held_back,
-            systems=system_titles(),
+            systems=runtime().system_titles,
             live_url=_live_url(order, seen, failures_only),
             is_processing=order.status == OrderStatus.PROCESSING,
         )

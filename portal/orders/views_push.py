@@ -67,16 +67,11 @@ def step_area(
     )
 
 
-def system_titles() -> dict[str, str]:
-    """Return how each outside system is called on pages, by name."""
-    return {name: system.title for name, system in runtime().systems.items()} | {"mail": "The mail provider"}
-
-
 def systems_held_back(session: Session) -> dict[str, str]:
     """Return the titles of the outside systems that are left alone at present, by name."""
     silent_after = timedelta(seconds=runtime().settings.heartbeat_seconds * SILENT_BEATS)
     names = open_breakers(session, now=runtime().clock(), silent_after=silent_after)
-    titles = system_titles()
+    titles = runtime().system_titles
     return {name: titles.get(name, name) for name in sorted(names)}
 
 

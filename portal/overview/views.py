@@ -6,14 +6,10 @@ from datetime import timedelta, tzinfo
 from flask import Blueprint, render_template
 
 from portal.metrics.queries import SILENT_BEATS, health_of_jobs
-from portal.orders.queries_overview import (
-    MOST_OF_A_DAY,
-    MOST_OPEN,
-    Hour,
-    figures_of,
-    orders_by_hour,
-)
-from portal.orders.views_push import system_titles
+from portal.orders import queries_overview as orders
+from portal.orders.queries_overview import MOST_OF_A_DAY, MOST_OPEN, Hour
+from portal.referrals import queries_overview as referrals
+from portal.referrals.queries_attention import MOST_COUNTED
 from portal.web.context import reading, runtime
 from portal.web.htmx import wants_fragment
 from portal.web.permissions import everybody
@@ -42,12 +38,15 @@ def show() -> str:
     day_start = local.replace(hour=0, minute=0, second=0, microsecond=0)
     silent_after = timedelta(seconds=runtime().settings.heartbeat_seconds * SILENT_BEATS)
     with reading() as session:
-        figures = figures_of(session, day_start=day_start, now=now)
-        hours = orders_by_hour(session, now=now)
+        figures = orders.figures_of(session, day_start=day_start, now=now)
+        of_referrals = referrals.figures_of(session, day_start=day_start, now=now)
+        hours = orders.orders_by_hour(session, now=now)
         jobs = health_of_jobs(session, now=now, silent_after=silent_after)
     return render_template(
         "overview/_figures.html" if wants_fragment() else "overview/overview.html",
         figures=figures,
+        referrals=of_referrals,
+        most_counted=MOST_COUNTED,
         as_of=now,
         day=f"{day_start:%Y-%m-%d}",
         zone=str(zone),
@@ -58,7 +57,7 @@ def show() -> str:
         breakers=sorted({system for job in jobs for system in job.breakers}),
         most_open=MOST_OPEN,
         most_of_a_day=MOST_OF_A_DAY,
-        systems=system_titles(),
+        systems=runtime().system_titles,
     )
 
 

@@ -18,7 +18,8 @@ PACE_DAYS = 28
 # So many of a scheme's newest rewards tell its pace; where they do not reach back as far, a newer pace.
 MOST_GRANTS = 20_000
 _DAY = timedelta(days=1)
-_SET_ASIDE = (
+# A reward in one of these has cost its scheme something.
+SET_ASIDE = (
     RewardStatus.EARNED,
     RewardStatus.FULFILLED,
     RewardStatus.SENT,
@@ -151,7 +152,7 @@ def _pace(session: Session, family_id: int, begun: datetime | None, now: datetim
         .limit(MOST_GRANTS)
         .subquery()
     )
-    counted = case((newest.c.status.in_(_SET_ASIDE), newest.c.amount), else_=0)
+    counted = case((newest.c.status.in_(SET_ASIDE), newest.c.amount), else_=0)
     row = session.execute(
         select(
             func.sum(counted, type_=grant.amount.type),

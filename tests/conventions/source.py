@@ -13,7 +13,9 @@ FOLDERS = ("portal", "jobs", "sandbox", "tests", "bench")
 PRODUCT = ("portal", "jobs", "sandbox")
 NOT_OURS = PurePosixPath("portal/static/vendor")
 SUFFIXES = (".py", ".html", ".js")
-DOMAINS = frozenset({"access", "bookings", "ledger", "live", "metrics", "orders", "referrals", "search"})
+DOMAINS = frozenset(
+    {"access", "bookings", "ledger", "live", "metrics", "orders", "overview", "referrals", "search"}
+)
 INFRASTRUCTURE = frozenset({"web", "clients", "migrations", "templates", "static"})
 # Tests of many parts together, and of all files.
 TESTS_OF_MANY = frozenset(

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from sqlalchemy import update
+
 from portal.metrics import service as metrics
+from portal.referrals.models import ReferralScheme
+from portal.referrals.scheme_models import SchemeVersion
 from portal.runtime import Runtime
 from tests.orders.scenes import Scene, plain_order
+from tests.referrals import scenes as referrals
 from tests.web.portal import Visitor
+
+
+@pytest.fixture
+def shown(runtime: Runtime) -> Scene:
+    """Give the portal's own database, in which orders can be brought to any place."""
+    return Scene(runtime.database, runtime.cipher, runtime.definitions, runtime.clock())
 
 
 def beat(runtime: Runtime, job: str, seconds_ago: float = 0, **counters: object) -> None:
@@ -39,6 +51,44 @@ def test_every_figure_is_dated_and_leads_to_its_list(shown: Scene, executive: Vi
         assert "as of <time" in part, name
         assert f'href="{address}' in part, name
         assert value in part.split('wb-tile-value">')[1].split("<")[0], name
+
+
+def test_the_tiles_of_referrals_tell_what_came_what_it_cost_and_what_needs_a_person(
+    runtime: Runtime, executive: Visitor
+) -> None:
+    with runtime.writer() as session:
+        limited = referrals.scheme(session, total="100.00")
+        other = referrals.scheme(session)
+        session.execute(update(ReferralScheme).where(ReferralScheme.id == other).values(product="cards"))
+        session.execute(update(SchemeVersion).where(SchemeVersion.scheme_id == other).values(currency="EUR"))
+    now, day = runtime.clock(), timedelta(days=1)
+    for number, (scheme_id, at) in enumerate(
+        ((limited, now), (limited, now), (other, now), (limited, now - 7 * day), (limited, now - 6 * day))
+    ):
+        scene = referrals.Scene(runtime.database, scheme_id, runtime.cipher, at, new_id=runtime.new_id)
+        scene.convert(number + 1, referrer=100 + number)
+    flagged = referrals.Scene(runtime.database, limited, runtime.cipher, now, new_id=runtime.new_id)
+    flagged.sign_up(100, "self@example.com")
+    flagged.sign_up(101, "s.elf@gmail.com", token=flagged.invite("s.elf@gmail.com", referrer=100))
+    flagged.sign_up(102, "self@gmail.com", token=flagged.invite("self@gmail.com", referrer=100))
+    page = executive.get("/").text
+    assert 'wb-tile-value">3</span>' in tile(page, "converted")
+    assert "1 last " in tile(page, "converted")
+    assert [amount in tile(page, "earned") for amount in (">30.60 <abbr>USD", ">15.30 <abbr>EUR")] == [
+        True
+    ] * 2
+    assert ">15.30 <abbr>USD" in tile(page, "earned").split("wb-tile-note")[1]
+    assert ">38.80 <abbr>USD" in tile(page, "budget")
+    assert f'href="/schemes/{limited}' in tile(page, "budget")
+    assert 'wb-tile-value">2</span>' in tile(page, "attention")
+    for name in ("converted", "earned", "budget", "attention"):
+        assert "as of <time" in tile(page, name), name
+
+
+def test_without_a_budget_nothing_is_said_to_run_out(runtime: Runtime, executive: Visitor) -> None:
+    with runtime.writer() as session:
+        referrals.scheme(session)
+    assert "no limit" in tile(executive.get("/").text, "budget")
 
 
 def test_everybody_who_is_logged_in_may_look(executive: Visitor, support: Visitor, admin: Visitor) -> None:

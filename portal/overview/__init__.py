@@ -1,0 +1,1 @@
+"""The overview: what all domains tell executives first."""
