@@ -155,10 +155,7 @@ def test_a_setting_turns_the_jobs_off(environ: dict[str, str], tmp_path: Path) -
     assert "sidecar" not in web.log.read_text()
 
 
-def test_a_connection_with_much_to_ask_lets_others_take_their_turns(
-    environ: dict[str, str], tmp_path: Path
-) -> None:
-    web = WebProcess(tmp_path, environ | {"JOBS": "none"})
+def test_a_connection_with_much_to_ask_lets_others_take_their_turns(web: WebProcess) -> None:
     with socket.create_connection(("127.0.0.1", web.port)) as busy, ThreadPoolExecutor(1) as pool:
         with socket.create_connection(("127.0.0.1", web.port)) as other:
             ask(other)
@@ -169,7 +166,6 @@ def test_a_connection_with_much_to_ask_lets_others_take_their_turns(
             read_answers(other, 1)
             assert not all_answered.done(), "the other waited until all else was answered"
         all_answered.result(60)
-    web.end()
 
 
 def ask(connection: socket.socket, times: int = 1) -> None:

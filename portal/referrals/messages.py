@@ -87,6 +87,9 @@ class Verification(_Message):
 class EarlierUser(_Message):
     """A user who signed up before anybody was listening, as an import tells of them."""
 
+    # Whoever writes the file can mend it: a name that is not known is a mistake.
+    model_config = ConfigDict(extra="forbid")
+
     user_id: UserId
     address: Annotated[str, AfterValidator(_mail_address)] = Field(max_length=254, repr=False)
     signed_up_at: Instant | None = None

@@ -236,7 +236,7 @@ def test_a_failed_reward_is_pushed_once(shown: Scene, support: Visitor, admin: V
     ]
     assert refused.data["reason"].startswith("admin already pushed this reward at ")
     assert {requested.id, refused.id} <= {entry.event_id for entry in shown.all(AuditEntry)}
-    assert "A push of the reward of the recruit was refused" in support.get(RECRUITS_PAGE).text
+    assert "Push of the reward of the recruit refused" in support.get(RECRUITS_PAGE).text
 
 
 @pytest.mark.parametrize("amount", ["", "abc", "-1", "0", "1.234", "1e3", "1_000", "９", "NaN"])
