@@ -21,8 +21,8 @@ from sqlalchemy import func, select
 
 from portal.db import migrate
 from portal.referrals.models import Condition, ReferralCondition
-from portal.referrals.progress import SPEND
-from portal.referrals.progress_models import FailedBatch, PollRun, ReferralProgress, SpendSeen
+from portal.referrals.progress.models import FailedBatch, PollRun, ReferralProgress, SpendSeen
+from portal.referrals.progress.service import SPEND
 from portal.referrals.states import ReferralStatus
 from portal.runtime import Runtime, build_runtime
 from portal.settings import load_settings

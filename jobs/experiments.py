@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from jobs.job import Job
 from portal.db import database_now
-from portal.referrals.experiment_counts import (
+from portal.referrals.experiments.counts import (
     OFFERED,
     WITHHELD,
     Count,

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from jobs.job import Job
 from jobs.user_messages import recorder_of
 from portal.db import database_now
-from portal.referrals.expiry import expire_referrals
+from portal.referrals.progress.expiry import expire_referrals
 from portal.referrals.recorder import Recorder
 
 _BATCH = 500

@@ -15,10 +15,10 @@ from jobs.job import Job
 from portal import work
 from portal.clients.breaker import Breakers
 from portal.errors import InvalidInput, Upstream
-from portal.referrals.answered_requests import forget_answers
-from portal.referrals.invitation_mails import Letter, Posted, keep_posted, take_letters
-from portal.referrals.invitations import MAIL_LANE, MAIL_WORK
-from portal.referrals.links import link_to
+from portal.referrals.invitations.answered_requests import forget_answers
+from portal.referrals.invitations.links import link_to
+from portal.referrals.invitations.mails import Letter, Posted, keep_posted, take_letters
+from portal.referrals.invitations.service import MAIL_LANE, MAIL_WORK
 
 _AT_ONCE = 8
 _IDLE_SECONDS = 0.5

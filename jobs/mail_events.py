@@ -12,7 +12,7 @@ from portal.clients.aws import Message
 from portal.clients.mail_notices import MailNotice, read_notice
 from portal.errors import InvalidInput
 from portal.orders.mail_deliveries import Delivered, record_deliveries
-from portal.referrals.invitation_mails import take_notices
+from portal.referrals.invitations.mails import take_notices
 
 
 def run(job: Job) -> None:

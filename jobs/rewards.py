@@ -13,9 +13,9 @@ from portal import work
 from portal.clients import rewards as client
 from portal.clients.breaker import Breakers
 from portal.errors import Upstream
-from portal.referrals import reward_room
-from portal.referrals.earnings import LANE, WORK_KIND
-from portal.referrals.rewards import Delivered, Delivery, Outcome, record_outcomes, take_deliveries
+from portal.referrals.rewards import room as reward_room
+from portal.referrals.rewards.deliveries import Delivered, Delivery, Outcome, record_outcomes, take_deliveries
+from portal.referrals.rewards.earnings import LANE, WORK_KIND
 
 _AT_ONCE = 8
 _IDLE_SECONDS = 0.2

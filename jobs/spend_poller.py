@@ -17,13 +17,14 @@ from portal.clients.breaker import Breakers
 from portal.clients.spend import Amounts
 from portal.db import database_now
 from portal.errors import Upstream, WaybillError
-from portal.referrals import polls, spend_batches
-from portal.referrals.polls import Fenced, Ownership
-from portal.referrals.progress import SPEND
-from portal.referrals.progress_models import FailedBatch
+from portal.referrals.progress.models import FailedBatch
+from portal.referrals.progress.service import SPEND
 from portal.referrals.recorder import Recorder
-from portal.referrals.spend import Batch, Met, judge, keep_seen, meet, spend_condition
-from portal.referrals.spend_batches import LANE, WORK_KIND, Found, Walk, keep_unreadable
+from portal.referrals.spends import batches as spend_batches
+from portal.referrals.spends import polls
+from portal.referrals.spends.batches import LANE, WORK_KIND, Found, Walk, keep_unreadable
+from portal.referrals.spends.polls import Fenced, Ownership
+from portal.referrals.spends.service import Batch, Met, judge, keep_seen, meet, spend_condition
 from portal.work import Claimed
 
 _IDLE_SECONDS = 0.5

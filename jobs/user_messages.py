@@ -12,8 +12,8 @@ from jobs.job import Job
 from portal.clients.aws import Message
 from portal.errors import InvalidInput
 from portal.orders.documents.strict_json import parse_json
+from portal.referrals.progress.sign_ups import Recorded
 from portal.referrals.recorder import FraudRules, Recorder
-from portal.referrals.sign_ups import Recorded
 
 Arrival = TypeVar("Arrival")
 

@@ -9,9 +9,9 @@ from jobs.consumer import Handled, Source, consume
 from jobs.job import Job
 from jobs.user_messages import record_messages, unwrap
 from portal.clients.aws import Message
-from portal.referrals.messages import Verification, read_message
+from portal.referrals.progress.messages import Verification, read_message
+from portal.referrals.progress.sign_ups import Recorded, Verified, record_verifications
 from portal.referrals.recorder import Recorder
-from portal.referrals.sign_ups import Recorded, Verified, record_verifications
 
 
 def run(job: Job) -> None:

@@ -261,7 +261,8 @@ def adopt_referrals(check: bool, currency: str, event_types: tuple[str, ...]) ->
     """Take over a database of the old service; its rows stay as they are; exit 1 when it cannot be."""
     from portal.db import migrate as migrate_database
     from portal.db import patient_writer
-    from portal.referrals import adopted_conditions, adoption
+    from portal.referrals.adoption import conditions as adopted_conditions
+    from portal.referrals.adoption import rows as adoption
 
     if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
         raise click.BadParameter("A currency has three letters.", param_hint="--currency")
@@ -289,7 +290,7 @@ def adopt_referrals(check: bool, currency: str, event_types: tuple[str, ...]) ->
 
 
 def _adopt_rows(runtime: Runtime, expected: int, currency: str, meanings: Mapping[str, str]) -> None:
-    from portal.referrals import adoption
+    from portal.referrals.adoption import rows as adoption
 
     schemes = runtime.transact(
         lambda session: adoption.adopt_schemes(
@@ -320,7 +321,7 @@ def import_users(source: IO[bytes]) -> None:
     Each line is JSON such as {"user_id": 41, "address": "ana@example.com", "signed_up_at":
     "2024-05-01T12:00:00Z"}; the time may be left out. May be repeated: who is known stays as they are.
     """
-    from portal.referrals import user_import
+    from portal.referrals.adoption import user_import
 
     runtime = _runtime()
     users = news = 0

@@ -15,22 +15,15 @@ from portal.orders import (
     views_waiting,
 )
 from portal.overview import views as overview
-from portal.referrals import (
-    views_attention,
-    views_attention_pushes,
-    views_conditions,
-    views_experiments,
-    views_link,
-    views_referrals,
-    views_rewards,
-    views_rpc,
-    views_scheme_changes,
-    views_schemes,
-    views_try_on_history,
-    views_user,
-    views_user_actions,
-)
+from portal.referrals import views_attention, views_attention_pushes, views_referrals, views_rpc
+from portal.referrals.experiments import views as views_experiments
+from portal.referrals.invitations import views as views_link
+from portal.referrals.progress import views as views_user
+from portal.referrals.progress import views_actions as views_user_actions
 from portal.referrals.rpc import build_methods
+from portal.referrals.schemes import views as views_schemes
+from portal.referrals.schemes import views_changes as views_scheme_changes
+from portal.referrals.schemes import views_conditions, views_rewards, views_try_on_history
 from portal.runtime import Runtime, build_runtime
 from portal.search import views as search
 from portal.settings import Settings

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from portal.db import Database
 from portal.errors import InvalidInput
 from portal.keyset import Place, newest_of_each, read_place, write_key
-from portal.referrals.progress_models import KnownUser
+from portal.referrals.progress.models import KnownUser
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
 

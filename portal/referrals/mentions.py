@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal.crypto import DataCipher, token_hash
 from portal.referrals.addresses import address_index
-from portal.referrals.invitation_models import Invitation
+from portal.referrals.invitations.models import Invitation
 from portal.referrals.privacy import Person
 
 # What may stand around an address or a token, also in `Ana <ana@example.com>` or `rfc822;ana@example.com`.

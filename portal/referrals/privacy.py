@@ -16,13 +16,12 @@ from portal import events
 from portal.crypto import DataCipher
 from portal.db import Base
 from portal.events import Actor, Event, NewEvent
-from portal.referrals import invitations
 from portal.referrals.addresses import address_index
-from portal.referrals.earnings import REFERRER
-from portal.referrals.invitation_models import Invitation, InvitationDay
-from portal.referrals.known_users import lock_users
+from portal.referrals.invitations import service as invitations
+from portal.referrals.invitations.models import Invitation, InvitationDay
 from portal.referrals.models import Referral, ReferralCondition
-from portal.referrals.progress_models import (
+from portal.referrals.progress.known_users import lock_users
+from portal.referrals.progress.models import (
     ConditionEvidence,
     KnownUser,
     ReferralProgress,
@@ -30,8 +29,9 @@ from portal.referrals.progress_models import (
     UserFact,
 )
 from portal.referrals.recorder import SUBJECT as REFERRAL
-from portal.referrals.reward_models import Exposure, ReferralFlag, RewardGrant
-from portal.referrals.scheme_models import ReferrerUsage
+from portal.referrals.rewards.earnings import REFERRER
+from portal.referrals.rewards.models import Exposure, ReferralFlag, RewardGrant
+from portal.referrals.schemes.models import ReferrerUsage
 from portal.referrals.states import WAITS_FOR_SIGN_UP, ReferralStatus
 
 USER, ERASED = "user", "person.erased"

@@ -14,10 +14,10 @@ from portal.crypto import DataCipher, token_hash
 from portal.events import Event
 from portal.keyset import newest_of_each
 from portal.referrals.addresses import address_index, open_address
-from portal.referrals.invitation_models import Invitation
+from portal.referrals.invitations.models import Invitation
 from portal.referrals.privacy import ERASED, USER
-from portal.referrals.progress_models import KnownUser, ReferralProgress
-from portal.referrals.reward_models import RewardGrant
+from portal.referrals.progress.models import KnownUser, ReferralProgress
+from portal.referrals.rewards.models import RewardGrant
 
 _USER_ID = re.compile(r"[0-9]{1,18}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 
 from portal.keyset import Page, Place, fetch_page
 from portal.orders.queries import count_up_to
-from portal.referrals import earnings
-from portal.referrals.earnings import Hold
-from portal.referrals.fraud import flags_of
 from portal.referrals.models import Reward
-from portal.referrals.progress_models import FailedBatch, PollRun, ReferralProgress
-from portal.referrals.reward_models import ReferralFlag, RewardGrant
-from portal.referrals.spend_batches import WORK_KIND
+from portal.referrals.progress.fraud import flags_of
+from portal.referrals.progress.models import FailedBatch, PollRun, ReferralProgress
+from portal.referrals.rewards import earnings
+from portal.referrals.rewards.earnings import Hold
+from portal.referrals.rewards.models import ReferralFlag, RewardGrant
+from portal.referrals.spends.batches import WORK_KIND
 from portal.referrals.states import Review, RewardStatus
 from portal.work import Work
 

@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from portal.orders.queries import count_up_to
 from portal.orders.queries_overview import MOST_OF_A_DAY
-from portal.referrals.progress_models import ReferralProgress
+from portal.referrals.progress.models import ReferralProgress
 from portal.referrals.queries_attention import Counts, count_attention
-from portal.referrals.queries_budget import SET_ASIDE, Budget, read_budgets
-from portal.referrals.queries_schemes import Scheme, list_schemes
-from portal.referrals.reward_models import RewardGrant
-from portal.referrals.scheme_models import SchemeVersion
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.rewards.queries_budget import SET_ASIDE, Budget, read_budgets
+from portal.referrals.schemes.models import SchemeVersion
+from portal.referrals.schemes.queries import Scheme, list_schemes
 from portal.referrals.states import ReferralStatus, SchemeState
 
 _WEEK = timedelta(days=7)

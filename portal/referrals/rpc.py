@@ -7,8 +7,12 @@ model, and returns a `Result` model; what it raises of portal/errors.py becomes 
 """
 
 from portal.jsonrpc import Methods
-from portal.referrals import rpc_catalogue, rpc_experiments, rpc_invitations, rpc_reads, rpc_schemes
-from portal.referrals.scheme_cache import SchemeCache
+from portal.referrals import rpc_reads
+from portal.referrals.experiments import rpc as rpc_experiments
+from portal.referrals.invitations import rpc as rpc_invitations
+from portal.referrals.schemes import rpc as rpc_schemes
+from portal.referrals.schemes import rpc_catalogue
+from portal.referrals.schemes.cache import SchemeCache
 from portal.runtime import Runtime
 
 

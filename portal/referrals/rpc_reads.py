@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import Field
 
 from portal.jsonrpc import Amount, Caller, Example, Method, NoParams, Params, Result
-from portal.referrals.queries_users import UserReferral, UserStats, referrals_of, user_stats
-from portal.referrals.rpc_views import SCHEME, Id, SchemeView, Time
-from portal.referrals.scheme_cache import SchemeCache
+from portal.referrals.progress.queries_users import UserReferral, UserStats, referrals_of, user_stats
+from portal.referrals.schemes.cache import SchemeCache
+from portal.referrals.schemes.rpc_views import SCHEME, Id, SchemeView, Time
 
 MOST_IDS = 100
 Page = Annotated[int, Field(ge=1, le=100)]

@@ -4,8 +4,9 @@ from flask import Blueprint, flash, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from portal.errors import Conflict, NotFound
-from portal.referrals import reward_changes, spend_batches
 from portal.referrals.queries_attention import oldest_failed
+from portal.referrals.rewards import changes as reward_changes
+from portal.referrals.spends import batches as spend_batches
 from portal.referrals.views_attention import (
     MOST_PUSHED,
     batches_page,

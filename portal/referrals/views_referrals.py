@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from flask import Blueprint, render_template, request
 
+from portal.referrals.progress.queries_funnel import MOST_INVITATIONS, read_funnel
 from portal.referrals.queries_attention import MOST_COUNTED, count_attention
-from portal.referrals.queries_budget import read_budgets
-from portal.referrals.queries_funnel import MOST_INVITATIONS, read_funnel
-from portal.referrals.queries_schemes import list_once_active, version_ids
+from portal.referrals.rewards.queries_budget import read_budgets
+from portal.referrals.schemes.queries import list_once_active, version_ids
 from portal.web.arguments import read_id
 from portal.web.context import reading, runtime
 from portal.web.permissions import everybody

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from portal.crypto import new_link_token
-from portal.referrals.invitations import Post
+from portal.referrals.invitations.service import Post
 from portal.referrals.recorder import FraudRules, Recorder
 from portal.web.context import actor, runtime
 

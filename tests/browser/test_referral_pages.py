@@ -12,7 +12,7 @@ from flask import Flask
 from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
-from portal.referrals.reward_models import RewardGrant
+from portal.referrals.rewards.models import RewardGrant
 from portal.runtime import Runtime
 from portal.settings import Settings
 from tests.referrals.scenes import RECRUIT, REFERRER, Scene, scheme

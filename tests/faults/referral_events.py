@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 
 from portal.clients.aws import Outgoing
 from portal.referrals.addresses import address_index, folded_index
-from portal.referrals.invitation_models import Invitation
-from portal.referrals.invitations import Post, give_link
-from portal.referrals.known_users import device_index, lock_users
+from portal.referrals.invitations.models import Invitation
+from portal.referrals.invitations.service import Post, give_link
 from portal.referrals.models import Referral, ReferralCondition
-from portal.referrals.progress_models import ReferralProgress
-from portal.referrals.reward_models import RewardGrant
+from portal.referrals.progress.known_users import device_index, lock_users
+from portal.referrals.progress.models import ReferralProgress
+from portal.referrals.rewards.models import RewardGrant
 from portal.runtime import Runtime
 from sandbox.client import SandboxClient
 from tests.referrals.inviting import post_of

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from portal.clients.aws import make_client
 from portal.events import Event
-from portal.referrals.progress_models import ReferralProgress
+from portal.referrals.progress.models import ReferralProgress
 from portal.runtime import Runtime
 from sandbox.backbone import Backbone
 from sandbox.child import Child

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import func, select
 
 from portal.clients.aws import make_client
-from portal.referrals.reward_models import RewardGrant
-from portal.referrals.scheme_models import SchemeBudget
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.schemes.models import SchemeBudget
 from portal.runtime import Runtime
 from portal.work import Work
 from sandbox.backbone import Backbone

@@ -20,16 +20,19 @@ from sqlalchemy.orm import Session
 from portal import work
 from portal.errors import Conflict, InvalidInput, Upstream
 from portal.events import Actor, first_broken_link
-from portal.referrals import earnings, review, reward_changes, reward_room
-from portal.referrals.earnings import Hold
-from portal.referrals.invitations import Post, Request, invite
-from portal.referrals.messages import SignUp, Verification
+from portal.referrals.invitations.service import Post, Request, invite
+from portal.referrals.progress import review
+from portal.referrals.progress.messages import SignUp, Verification
+from portal.referrals.progress.sign_ups import SignedUp, Verified, record_sign_ups, record_verifications
 from portal.referrals.recorder import FraudRules, Recorder
-from portal.referrals.reward_models import RewardGrant
-from portal.referrals.rewards import Delivered, Outcome, record_outcomes, take_deliveries
-from portal.referrals.scheme_models import ReferrerUsage, SchemeBudget
-from portal.referrals.schemes import set_budget
-from portal.referrals.sign_ups import SignedUp, Verified, record_sign_ups, record_verifications
+from portal.referrals.rewards import changes as reward_changes
+from portal.referrals.rewards import earnings
+from portal.referrals.rewards import room as reward_room
+from portal.referrals.rewards.deliveries import Delivered, Outcome, record_outcomes, take_deliveries
+from portal.referrals.rewards.earnings import Hold
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.schemes.models import ReferrerUsage, SchemeBudget
+from portal.referrals.schemes.service import set_budget
 from portal.referrals.states import RewardStatus
 from portal.runtime import Runtime, build_runtime
 from tests.clients.settings import settings_for

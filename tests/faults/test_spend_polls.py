@@ -14,8 +14,8 @@ from sqlalchemy import func, select
 
 from portal.events import Event
 from portal.referrals.models import PollTask, ReferralCondition
-from portal.referrals.progress_models import ConditionEvidence, FailedBatch, PollRun, ReferralProgress
-from portal.referrals.reward_models import RewardGrant
+from portal.referrals.progress.models import ConditionEvidence, FailedBatch, PollRun, ReferralProgress
+from portal.referrals.rewards.models import RewardGrant
 from portal.runtime import Runtime
 from sandbox.backbone import Backbone
 from sandbox.child import Child

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from jobs import experiments
 from jobs.job import Job
 from portal.db import database_now
-from portal.referrals.reward_models import Experiment, Exposure
+from portal.referrals.rewards.models import Experiment, Exposure
 from portal.runtime import Runtime
 from tests.jobs.conftest import running
 from tests.referrals.inviting import PRODUCT

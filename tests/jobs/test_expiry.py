@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from jobs import expiry
 from jobs.job import Job
 from portal.db import database_now
-from portal.referrals.progress_models import ReferralProgress
+from portal.referrals.progress.models import ReferralProgress
 from portal.runtime import Runtime
 from tests.jobs.conftest import running
 from tests.referrals.scenes import Scene, scheme

@@ -21,9 +21,9 @@ from jobs.mail_events import handle
 from portal.clients.aws import Message
 from portal.errors import Upstream
 from portal.events import Actor, Event
-from portal.referrals.corrections import send_again
-from portal.referrals.invitation_mails import Posted
-from portal.referrals.invitation_models import Invitation
+from portal.referrals.invitations.corrections import send_again
+from portal.referrals.invitations.mails import Posted
+from portal.referrals.invitations.models import Invitation
 from portal.referrals.privacy import erase_person, find_person
 from portal.referrals.states import MailStatus
 from portal.runtime import Runtime, build_runtime

@@ -8,7 +8,7 @@ from functools import partial
 
 from jobs.invitation_mails import Forgetting, run
 from jobs.job import Job
-from portal.referrals.answered_requests import keep_answer
+from portal.referrals.invitations.answered_requests import keep_answer
 from portal.runtime import Runtime
 from tests.jobs.conftest import running
 from tests.referrals.inviting import NOW

@@ -17,13 +17,13 @@ from jobs.rewards import Courier, find_room
 from portal.clients.http import HttpSystem
 from portal.errors import Conflict
 from portal.events import Actor, Event
-from portal.referrals.progress_models import ReferralProgress
-from portal.referrals.review import approve
-from portal.referrals.reward_changes import adjust_reward, push_reward
-from portal.referrals.reward_models import RewardGrant
-from portal.referrals.rewards import RETRY
-from portal.referrals.scheme_models import SchemeBudget
-from portal.referrals.schemes import set_budget
+from portal.referrals.progress.models import ReferralProgress
+from portal.referrals.progress.review import approve
+from portal.referrals.rewards.changes import adjust_reward, push_reward
+from portal.referrals.rewards.deliveries import RETRY
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.schemes.models import SchemeBudget
+from portal.referrals.schemes.service import set_budget
 from portal.referrals.states import Review
 from portal.runtime import Runtime
 from portal.work import Work

@@ -16,7 +16,7 @@ from portal.events import Actor
 from portal.orders.models import WaitingMessage
 from portal.orders.states import WaitingState
 from portal.orders.waiting import push_waiting
-from portal.referrals.progress_models import ConditionEvidence, KnownUser, ReferralProgress
+from portal.referrals.progress.models import ConditionEvidence, KnownUser, ReferralProgress
 from portal.runtime import Runtime
 from tests.jobs.conftest import running
 from tests.jobs.test_consumer import empty

@@ -20,15 +20,15 @@ from portal.db import database_now
 from portal.events import Event
 from portal.metrics.models import MetricMinute
 from portal.referrals.models import PollTask, ReferralCondition
-from portal.referrals.progress_models import (
+from portal.referrals.progress.models import (
     ConditionEvidence,
     FailedBatch,
     PollRun,
     ReferralProgress,
     SpendSeen,
 )
-from portal.referrals.reward_models import RewardGrant
-from portal.referrals.spend import spend_condition
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.spends.service import spend_condition
 from portal.referrals.states import ReferralStatus
 from portal.runtime import Runtime
 from portal.work import Work

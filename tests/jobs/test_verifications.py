@@ -11,7 +11,7 @@ from sqlalchemy import select
 from jobs import verifications
 from jobs.job import Job
 from portal.clients.aws import Outgoing, make_client
-from portal.referrals.progress_models import ConditionEvidence, ReferralProgress
+from portal.referrals.progress.models import ConditionEvidence, ReferralProgress
 from portal.runtime import Runtime
 from tests.jobs import test_sign_ups
 from tests.jobs.conftest import running

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from portal.metrics import service as metrics
 from portal.referrals.models import ReferralScheme
-from portal.referrals.scheme_models import SchemeVersion
+from portal.referrals.schemes.models import SchemeVersion
 from portal.runtime import Runtime
 from tests.orders.scenes import Scene, plain_order
 from tests.referrals import scenes as referrals

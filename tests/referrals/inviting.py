@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from portal.crypto import DataCipher, new_link_token
 from portal.db import Base, Database
 from portal.events import Actor
-from portal.referrals.invitation_models import Invitation
-from portal.referrals.invitations import Answer, Post, Request, invite
+from portal.referrals.invitations.models import Invitation
+from portal.referrals.invitations.service import Answer, Post, Request, invite
 from portal.referrals.models import ReferralScheme, Reward
-from portal.referrals.scheme_models import ActiveScheme, SchemeVersion
+from portal.referrals.schemes.models import ActiveScheme, SchemeVersion
 from portal.runtime import Runtime
 
 REFERRER = 41

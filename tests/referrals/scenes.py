@@ -16,17 +16,23 @@ from sqlalchemy.orm import Session
 from portal.crypto import DataCipher, new_link_token
 from portal.db import Database
 from portal.events import Actor, Event
-from portal.referrals.invitation_models import Invitation
-from portal.referrals.invitations import Post, Request, invite
-from portal.referrals.known_users import lock_users
-from portal.referrals.messages import SignUp, Verification
+from portal.referrals.invitations.models import Invitation
+from portal.referrals.invitations.service import Post, Request, invite
 from portal.referrals.models import Condition, ReferralScheme, Reward, SchemeCondition
-from portal.referrals.progress import SPEND, Evidence, Outcome, meet_condition
-from portal.referrals.progress_models import ReferralProgress
+from portal.referrals.progress.known_users import lock_users
+from portal.referrals.progress.messages import SignUp, Verification
+from portal.referrals.progress.models import ReferralProgress
+from portal.referrals.progress.service import SPEND, Evidence, Outcome, meet_condition
+from portal.referrals.progress.sign_ups import (
+    Recorded,
+    SignedUp,
+    Verified,
+    record_sign_ups,
+    record_verifications,
+)
 from portal.referrals.recorder import FraudRules, Recorder
-from portal.referrals.reward_models import ReferralFlag, RewardGrant
-from portal.referrals.scheme_models import ReferrerUsage, SchemeBudget, SchemeVersion
-from portal.referrals.sign_ups import Recorded, SignedUp, Verified, record_sign_ups, record_verifications
+from portal.referrals.rewards.models import ReferralFlag, RewardGrant
+from portal.referrals.schemes.models import ReferrerUsage, SchemeBudget, SchemeVersion
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 RULES = FraudRules(timedelta(hours=1), sign_ups_of_network=3, sign_ups_of_device=2, referrals_a_day=4)

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from portal.db import Database
 from portal.events import Actor
-from portal.referrals import catalogue, schemes
-from portal.referrals.catalogue import NewCondition, NewReward
-from portal.referrals.scheme_terms import Ask, SchemeTerms
+from portal.referrals.schemes import catalogue
+from portal.referrals.schemes import service as schemes
+from portal.referrals.schemes.catalogue import NewCondition, NewReward
+from portal.referrals.schemes.proposals import Ask, SchemeTerms
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 ADMIN = Actor("client", "admin")

@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from portal.referrals.models import Condition, Referral, SchemeCondition
-from portal.referrals.progress import SPEND
-from portal.referrals.progress_models import ReferralProgress
+from portal.referrals.progress.models import ReferralProgress
+from portal.referrals.progress.service import SPEND
 from portal.referrals.states import ReferralStatus, Review
 from tests.referrals.scenes import scheme
 

@@ -15,11 +15,11 @@ from portal.db import Base
 from portal.events import Actor, AuditEntry, Event
 from portal.orders.waiting import Undelivered, keep_waiting
 from portal.referrals.addresses import address_index, folded_index
-from portal.referrals.invitation_models import Invitation
+from portal.referrals.invitations.models import Invitation
 from portal.referrals.models import Referral
 from portal.referrals.privacy import OF_REFERRALS, OF_USERS, erase_person, export_person, find_person
-from portal.referrals.progress_models import KnownUser, UserFact
-from portal.referrals.reward_models import ReferralFlag
+from portal.referrals.progress.models import KnownUser, UserFact
+from portal.referrals.rewards.models import ReferralFlag
 from portal.referrals.states import ReferralStatus
 from portal.runtime import Runtime
 from tests.referrals.inviting import (

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import update
 
 from portal.events import Actor
-from portal.referrals.invitation_models import Invitation
+from portal.referrals.invitations.models import Invitation
 from portal.referrals.privacy import erase_person, export_person, find_person
-from portal.referrals.progress_models import KnownUser
-from portal.referrals.reward_models import RewardGrant
+from portal.referrals.progress.models import KnownUser
+from portal.referrals.rewards.models import RewardGrant
 from tests.referrals.inviting import readable
 from tests.referrals.scenes import NOW, RECRUIT, REFERRER, Scene
 

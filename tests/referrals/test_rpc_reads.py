@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy.orm import Session
 
 from portal.db import Database
-from portal.referrals.invitation_models import Invitation
+from portal.referrals.invitations.models import Invitation
 from portal.referrals.models import Referral, ReferralCondition
-from portal.referrals.progress_models import ReferralProgress
-from portal.referrals.queries_schemes import get_scheme
-from portal.referrals.reward_models import RewardGrant
-from portal.referrals.scheme_terms import terms_of
+from portal.referrals.progress.models import ReferralProgress
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.schemes.proposals import terms_of
+from portal.referrals.schemes.queries import get_scheme
 from portal.runtime import Runtime
 from tests.referrals.calling import Calls
 from tests.referrals.scheme_scene import NOW, activate, create, usable_terms

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import delete, insert, update
 
 from portal.db import database_now
-from portal.referrals.progress_models import FailedBatch, PollRun
+from portal.referrals.progress.models import FailedBatch, PollRun
 from portal.referrals.queries_attention import PAGE_SIZE
-from portal.referrals.reward_models import RewardGrant
-from portal.referrals.spend_batches import LANE, RETRY, WORK_KIND
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.spends.batches import LANE, RETRY, WORK_KIND
 from portal.runtime import Runtime
 from portal.work import New, Work, enqueue
 from tests.referrals.scenes import RECRUIT, REFERRER, Scene, scheme

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import update
 
 from portal.events import AuditEntry, Event
-from portal.referrals.progress_models import FailedBatch
-from portal.referrals.reward_models import RewardGrant
-from portal.referrals.scheme_models import SchemeBudget
+from portal.referrals.progress.models import FailedBatch
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.schemes.models import SchemeBudget
 from portal.referrals.views_attention import MOST_PUSHED
 from portal.work import Work
 from tests.referrals.scenes import RECRUIT, Scene

@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import delete, update
 
 from portal.crypto import new_link_token
-from portal.referrals.corrections import send_again
-from portal.referrals.expiry import expire_referrals
-from portal.referrals.invitation_models import Invitation
-from portal.referrals.invitations import Post
-from portal.referrals.links import record_click
-from portal.referrals.queries_funnel import MOST_INVITATIONS, Funnel, read_funnel
-from portal.referrals.reward_models import RewardGrant
-from portal.referrals.scheme_models import SchemeVersion
+from portal.referrals.invitations.corrections import send_again
+from portal.referrals.invitations.links import record_click
+from portal.referrals.invitations.models import Invitation
+from portal.referrals.invitations.service import Post
+from portal.referrals.progress.expiry import expire_referrals
+from portal.referrals.progress.queries_funnel import MOST_INVITATIONS, Funnel, read_funnel
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.schemes.models import SchemeVersion
 from portal.runtime import Runtime
 from portal.work import Work
 from tests.referrals.crowds import add_invitations

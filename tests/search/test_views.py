@@ -11,7 +11,7 @@ from portal.orders.canonical import Customer
 from portal.orders.models import WaitingMessage
 from portal.orders.states import WaitingState
 from portal.pasted import MOST_PASTED
-from portal.referrals.invitation_models import Invitation
+from portal.referrals.invitations.models import Invitation
 from portal.runtime import Runtime
 from portal.search.queries import MOST_OF_ONE
 from portal.search.views import LONGEST_TEXT

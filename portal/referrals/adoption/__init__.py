@@ -1,0 +1,1 @@
+"""Taking over the database and the users of the old referrals service."""

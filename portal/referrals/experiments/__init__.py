@@ -1,0 +1,1 @@
+"""Offering referrals to a part of the users, and what that shows."""

@@ -1,0 +1,1 @@
+"""Invitations: their mails and links, and sending them again."""

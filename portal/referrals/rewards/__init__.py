@@ -1,0 +1,1 @@
+"""Rewards: earned within budget and limit, delivered, changed by people."""

@@ -1,0 +1,1 @@
+"""What users spent, asked for by polls."""
