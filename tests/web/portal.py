@@ -12,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import FileSystemBytecodeCache
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
@@ -78,6 +79,8 @@ def open_portal(settings: Settings) -> Flask:
     """Make the application with passwords that are quick to check."""
     quick = Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
     app = create_app(settings, quick)
+    # Each application would compile all its templates anew, which took half the time of the tests of pages.
+    app.jinja_env.bytecode_cache = FileSystemBytecodeCache()
     app.test_client_class = Visitor
     return app
 
