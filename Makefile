@@ -23,7 +23,7 @@ run: installed assets ## start everything on this machine; Ctrl-C stops it
 	@exec $(PY) -m sandbox up
 
 test: installed-dev assets programs ## run all tests
-	@exec $(PY) -m pytest -n 4
+	@exec $(PY) -m pytest -n 4 --dist worksteal
 
 check: lint types templates test ## lint, types, templates and all tests
 

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,8 @@ from tests.servers.urls import Urls
 pytest_plugins = ["tests.web.portal"]
 
 SHARED_SERVERS = pytest.StashKey[Path]()
+# Their tests start the portal, jobs or browsers, and wait for what becomes of them.
+WAIT_FOR_PROCESSES = frozenset({"browser", "faults"})
 DATABASES = ("sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb))
 
 
@@ -51,13 +54,26 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests by the server that they ask for, so that -m can choose among them."""
+    """Mark the tests by the server that they ask for, so that -m can choose among them; and mix them."""
+    items.sort(key=_mixed(items).__getitem__)
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         if asked & {"mariadb", "own_mariadb"}:
             item.add_marker(pytest.mark.mariadb)
         if "browser" in asked:
             item.add_marker(pytest.mark.browser)
+
+
+def _mixed(items: list[pytest.Item]) -> dict[pytest.Item, float]:
+    """Spread tests that wait for processes evenly among those that compute, so that all cores are busy."""
+    waits = {item: item.path.parent.name in WAIT_FOR_PROCESSES for item in items}
+    numbers = Counter(waits.values())
+    places: Counter[bool] = Counter()
+    mixed = {}
+    for item, does_wait in waits.items():
+        mixed[item] = places[does_wait] / numbers[does_wait]
+        places[does_wait] += 1
+    return mixed
 
 
 @pytest.hookimpl(wrapper=True)
