@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from portal.db import Database, migrate
 from sandbox.emulator import Emulator
@@ -223,6 +223,8 @@ def database(migrated_urls: Urls) -> Iterator[Database]:
 def browser() -> Iterator[Browser]:
     """Give the browser of this process; one starts in a second."""
     _skip_without(browsers.missing())
+    # A page may take seconds where other tests compute: what is awaited comes, or never does.
+    expect.set_options(timeout=30_000)
     with browsers.browser() as launched:
         yield launched
 
