@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from sandbox.client import SandboxClient
 
 STATE = Path("var/sandbox")
@@ -128,19 +130,41 @@ def ledger(system: str | None, order: str | None, url: str | None) -> None:
 @_account
 def traffic(aws_endpoint: str, every: float, bucket: str, region: str, account: str) -> None:
     """Put a gentle stream of synthetic orders into the bucket until stopped."""
-    import signal
-    import threading
-
     from sandbox import traffic as stream
 
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     stream.run(
         stream.open_bucket(aws_endpoint, bucket, region, account),
         clock=lambda: datetime.now(UTC),
         every=every,
-        stopping=stopping,
+        stopping=_until_told(),
+        say=click.echo,
+    )
+
+
+@main.command()
+@click.option("--portal", default="http://127.0.0.1:8000", show_default=True, help="Address of the portal.")
+@click.option("--api-key", envvar="PORTAL_DEMO_API_KEY", required=True, help="Key of an API client.")
+@click.option(
+    "--every",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0.01),
+    help="Seconds between invitations.",
+)
+@_url
+def friends(portal: str, api_key: str, every: float, url: str | None) -> None:
+    """Let users invite friends, who sign up, are verified and spend, until stopped."""
+    import random
+
+    from sandbox import friends as stream
+
+    stream.run(
+        stream.invite_at(portal, api_key),
+        _client(url),
+        prefix=f"{datetime.now(UTC):%y%m%d-%H%M%S}-",
+        every=every,
+        random=random.Random(),
+        stopping=_until_told(),
         say=click.echo,
     )
 
@@ -201,7 +225,7 @@ def spend(user_id: int, amount: str, currency: str, url: str | None) -> None:
     "--home", default=Path("var"), show_default=True, type=click.Path(path_type=Path, file_okay=False)
 )
 def up(home: Path) -> None:
-    """Start the whole of Waybill on this machine: portal, jobs, stand-ins, AWS emulator, orders."""
+    """Start the whole of Waybill on this machine: portal, jobs, stand-ins, AWS emulator, traffic."""
     import os
 
     from sandbox.up import CannotStart
@@ -211,6 +235,17 @@ def up(home: Path) -> None:
         start(home.resolve(), os.environ, click.echo)
     except CannotStart as error:
         raise click.ClickException(str(error)) from error
+
+
+def _until_told() -> Event:
+    """Return what is set when the process is told to end."""
+    import signal
+    import threading
+
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping
 
 
 def _client(url: str | None) -> SandboxClient:

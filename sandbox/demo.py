@@ -1,9 +1,12 @@
-"""The demo people of the embedded portal, and the API client that is given its key."""
+"""The demo of the embedded portal: people, an API client that is given its key, and a referral scheme."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 
 from argon2 import PasswordHasher
@@ -15,10 +18,21 @@ from portal.access import service
 from portal.access.models import ApiClient, Person, Role
 from portal.db import Database
 from portal.events import Actor
+from portal.referrals.models import ReferralScheme
+from portal.referrals.progress.service import SIGN_UP, SPEND, VERIFICATION
+from portal.referrals.schemes import catalogue
+from portal.referrals.schemes import service as schemes
+from portal.referrals.schemes.catalogue import NewCondition, NewReward
+from portal.referrals.schemes.proposals import Ask, SchemeTerms
 from portal.settings import Settings
 
 _ACTOR = Actor("system", "sandbox")
 _CLIENT = "demo"
+_REWARDS = (
+    ("Brought a friend", "For whoever brought a friend", "25.00"),
+    ("Was brought", "For the friend", "10.00"),
+)
+_CONDITIONS = (("Signed up", SIGN_UP), ("Verified", VERIFICATION), ("Spent enough", SPEND))
 
 
 class DemoPerson(Enum):
@@ -37,11 +51,24 @@ class DemoPerson(Enum):
 
 def make_demo_people(settings: Settings, password: str, api_key: str, now: datetime) -> None:
     """Make the people and the client who are missing, and let password and key be these."""
+    with _writer(settings) as session:
+        _make_people(session, password, now)
+        _make_client(session, api_key, now)
+
+
+def make_demo_scheme(settings: Settings, now: datetime) -> None:
+    """Make an active scheme where nobody has made one yet."""
+    with _writer(settings) as session:
+        if session.scalar(select(ReferralScheme.id).limit(1)) is None:
+            _make_scheme(session, now)
+
+
+@contextmanager
+def _writer(settings: Settings) -> Iterator[Session]:
     database = Database(settings.database_writer_url, settings.database_writer_url)
     try:
         with database.writer() as session:
-            _make_people(session, password, now)
-            _make_client(session, api_key, now)
+            yield session
     finally:
         database.dispose()
 
@@ -74,6 +101,23 @@ def _make_client(session: Session, api_key: str, now: datetime) -> None:
         service.create_api_client(session, name=_CLIENT, key_hash=key_hash, actor=_ACTOR, now=now)
     else:
         client.key_hash = key_hash
+
+
+def _make_scheme(session: Session, now: datetime) -> None:
+    referrer, recruit = (
+        catalogue.create_reward(session, NewReward(name, told, Decimal(amount)), actor=_ACTOR, now=now)
+        for name, told, amount in _REWARDS
+    )
+    asks = [
+        Ask(
+            catalogue.create_condition(session, NewCondition(name, None, event_type), actor=_ACTOR, now=now),
+            {"threshold": "100.00", "currency": "USD"} if event_type == SPEND else {},
+        )
+        for name, event_type in _CONDITIONS
+    ]
+    terms = SchemeTerms("Bring a friend", "accounts", "USD", "days", 30, 50, recruit, referrer, tuple(asks))
+    scheme_id = schemes.create_scheme(session, terms, budget=Decimal(50_000), actor=_ACTOR, now=now)
+    schemes.activate_scheme(session, scheme_id, replaces=None, actor=_ACTOR, now=now)
 
 
 def _matches(hasher: PasswordHasher, stored: str, password: str) -> bool:

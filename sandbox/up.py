@@ -20,7 +20,7 @@ from portal.db import migrate
 from portal.settings import load_settings
 from sandbox.backbone import Backbone
 from sandbox.child import Child, ChildError
-from sandbox.demo import DemoPerson, make_demo_people
+from sandbox.demo import DemoPerson, make_demo_people, make_demo_scheme
 from sandbox.emulator import HOST, Emulator, EmulatorError, free_port, is_free
 from sandbox.provision import provision
 
@@ -70,6 +70,7 @@ def up(home: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> No
         )
         if environ.get("DEMO_TRAFFIC") != "0":
             children.append(_start_traffic(backbone, emulator.url))
+            children.append(_start_friends(backbone, address, kept))
         if not stopping.is_set():
             _say_welcome(say, address, backbone.url, emulator.url, kept)
         _watch(children, emulator, stopping)
@@ -134,6 +135,7 @@ def _prepare(backbone: Backbone, emulator: Emulator, kept: Kept, stopping: threa
     def make_database() -> None:
         migrate(settings.database_writer_url)
         make_demo_people(settings, kept.password, kept.api_key, datetime.now(UTC))
+        make_demo_scheme(settings, datetime.now(UTC))
 
     def make_resources() -> None:
         emulator.wait_ready()
@@ -156,6 +158,12 @@ def _start_portal(backbone: Backbone, port: int) -> Child:
 def _start_traffic(backbone: Backbone, aws_url: str) -> Child:
     arguments = ["sandbox", "traffic", "--aws-endpoint", aws_url]
     return Child("The traffic", arguments, backbone.environment, backbone.home / "log" / "traffic.log")
+
+
+def _start_friends(backbone: Backbone, address: str, kept: Kept) -> Child:
+    arguments = ["sandbox", "friends", "--portal", address]
+    environment = backbone.environment | {"SANDBOX_URL": backbone.url, "PORTAL_DEMO_API_KEY": kept.api_key}
+    return Child("The friends", arguments, environment, backbone.home / "log" / "friends.log")
 
 
 def _answers(url: str) -> bool:

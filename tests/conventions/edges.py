@@ -12,7 +12,7 @@ EDGES: dict[str, frozenset[str]] = {
     "portal/__main__.py": frozenset({ENVIRONMENT}),
     "portal/runtime.py": frozenset({CLOCK, RANDOMNESS}),
     "jobs/__main__.py": frozenset({ENVIRONMENT}),
-    "sandbox/__main__.py": frozenset({CLOCK, ENVIRONMENT}),
+    "sandbox/__main__.py": frozenset({CLOCK, ENVIRONMENT, RANDOMNESS}),
     # A nonce or a token that a caller could choose would not be one.
     "portal/crypto.py": frozenset({RANDOMNESS}),
     # Builds the environment of its child from the outer one.
