@@ -1,6 +1,6 @@
 """What really happened in the referrals of a product, as a scheme is tried on it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,16 +8,20 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal.referrals.models import ReferralScheme, SchemeCondition
 from portal.referrals.progress.models import ConditionEvidence, ReferralProgress, SpendSeen, UserFact
 from portal.referrals.progress.service import OPEN, SPEND
+from portal.referrals.rewards.earnings import REFERRER, Hold
+from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.rewards.queries_budget import SET_ASIDE
 from portal.referrals.schemes.conditions import event_types
+from portal.referrals.schemes.models import ReferrerUsage
 from portal.referrals.schemes.queries import Scheme
 from portal.referrals.schemes.try_on_history import Asked, Past, Spend, TriedTerms
-from portal.referrals.states import Review
+from portal.referrals.states import ReferralStatus, Review, RewardStatus
 
 MOST_REFERRALS = 20_000
 _READ = (
@@ -83,6 +87,56 @@ def _choose(sizes: Mapping[int, int]) -> list[int]:
             chosen.append(part)
             room -= size
     return chosen or sorted(sizes, key=sizes.__getitem__)[:1]
+
+
+def earned_before(session: Session, scheme: Scheme, history: History) -> dict[int, int]:
+    """Return how many rewards of each referrer counted for a scheme's limit when the history begins.
+
+    That is what counts now without what was earned since: of referrals from the old service nothing but the
+    count was kept.
+    """
+    if not scheme.limit_rewards:
+        return {}
+    referrers = sorted({one.referrer_user_id for one in history.past})
+    counted: dict[int, int] = {}
+    for start in range(0, len(referrers), _BATCH):
+        counted |= _counted(session, scheme.family_id, referrers[start : start + _BATCH])
+    ids, since = list(counted), Counter[int]()
+    for start in range(0, len(ids), _BATCH):
+        since.update(_earned_since(session, scheme.family_id, ids[start : start + _BATCH], history.since))
+    return {referrer: max(0, number - since[referrer]) for referrer, number in counted.items()}
+
+
+def _counted(session: Session, family_id: int, referrers: Sequence[int]) -> dict[int, int]:
+    usage = ReferrerUsage
+    counted = select(usage.referrer_user_id, usage.rewards).where(
+        usage.family_id == family_id, usage.referrer_user_id.in_(referrers), usage.rewards > 0
+    )
+    return dict(session.execute(counted).all())
+
+
+def _earned_since(
+    session: Session, family_id: int, referrers: Sequence[int], since: datetime
+) -> dict[int, int]:
+    progress, grant = ReferralProgress, RewardGrant
+    counts = or_(
+        grant.id.is_(None),
+        grant.status.in_(SET_ASIDE),
+        and_(grant.status == RewardStatus.PENDING, grant.code == Hold.IN_REVIEW),
+    )
+    earned = (
+        select(progress.referrer_user_id, func.count())
+        .outerjoin(grant, and_(grant.referral_id == progress.referral_id, grant.side == REFERRER))
+        .where(
+            progress.family_id == family_id,
+            progress.referrer_user_id.in_(referrers),
+            progress.status == ReferralStatus.CONVERTED,
+            func.coalesce(grant.earned_at, progress.ended_at) >= since,
+            counts,
+        )
+        .group_by(progress.referrer_user_id)
+    )
+    return dict(session.execute(earned).all())
 
 
 def tried_terms(scheme: Scheme) -> TriedTerms:
@@ -151,6 +205,7 @@ class _Told:
         spends = (self.spent.get(row.referral_id), self.seen.get(row.referral_id))
         return Past(
             referral_id=row.referral_id,
+            user_id=row.user_id,
             referrer_user_id=row.referrer_user_id,
             started_at=row.started_at,
             happened={**self.verified.get(row.user_id, {}), **self.happened.get(row.referral_id, {})},

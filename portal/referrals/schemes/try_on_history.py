@@ -45,6 +45,7 @@ class Past:
     """
 
     referral_id: int
+    user_id: int
     referrer_user_id: int
     started_at: datetime
     happened: Mapping[str, datetime]
@@ -76,11 +77,27 @@ class TriedTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class Earner:
+    """A referral that would have earned its recruit and, unless over the limit, its referrer so much at `at`.
+
+    `referrer_amount` is None over the limit.
+    """
+
+    referral_id: int
+    user_id: int
+    referrer_user_id: int
+    at: datetime
+    recruit_amount: Decimal
+    referrer_amount: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
     """What the terms would have brought: referrals by result, rewards and their cost.
 
     `over_limit` referrers' rewards and `over_budget` referrals would have waited. `most_cost` is the cost
-    if all those would have earned of which it is unknown.
+    if all those would have earned of which it is unknown. `earners` are the referrals that were paid, of a
+    sample those in it.
     """
 
     referrals: int
@@ -91,41 +108,74 @@ class Tried:
     most_cost: Decimal
     over_limit: int
     over_budget: int
+    earners: tuple[Earner, ...]
 
     def count(self, result: str) -> int:
         """Return how many referrals came to a result."""
         return self.results.get(Result(result), 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A referral that would have earned here, there, or in both."""
+
+    here: Earner | None
+    there: Earner | None
+
+    @property
+    def either(self) -> Earner:
+        """Return what is known of it, whichever side has it."""
+        earner = self.here or self.there
+        if earner is None:
+            raise ValueError("A referral that earns nowhere is not compared.")
+        return earner
+
+
 def try_on_history(
-    past: Sequence[Past], terms: TriedTerms, now: datetime, share: Fraction = Fraction(1)
+    past: Sequence[Past],
+    terms: TriedTerms,
+    now: datetime,
+    share: Fraction = Fraction(1),
+    earned_before: Mapping[int, int] | None = None,
 ) -> Tried:
     """Lead referrals through terms, and return what would have come of it.
 
     When they are a sample, `share` says which part of all they are: the same part of the budget is held for
-    them, and what came of them is scaled up.
+    them, and what came of them is scaled up. `earned_before` are the rewards that count for the limit of
+    each referrer from the beginning.
     """
     if share != 1:
-        return _scaled_up(try_on_history(past, _of_share(terms, share), now), share)
+        tried = try_on_history(past, _of_share(terms, share), now, earned_before=earned_before)
+        return _scaled_up(tried, share)
+    used = earned_before or {}
     judged = [(one, *judge(one, terms, now)) for one in past]
     results = Counter(result for _, result, _ in judged)
     earning = sorted(
         ((at, one) for one, result, at in judged if result is Result.EARNS and at is not None),
         key=lambda pair: (pair[0], pair[1].referral_id),
     )
-    paid = _pay([one for _, one in earning], terms)
-    unknown = [one for one, result, _ in judged if result is Result.UNKNOWN]
-    most = _pay([one for _, one in earning] + unknown, terms)
+    paid = _pay(earning, terms, used)
+    unknown = [(now, one) for one, result, _ in judged if result is Result.UNKNOWN]
+    most = _pay(earning + unknown, terms, used)
     return Tried(
         referrals=len(past),
         results=results,
-        referrer_rewards=paid.referrers,
-        recruit_rewards=paid.recruits,
+        referrer_rewards=len(paid.earners) - paid.over_limit,
+        recruit_rewards=len(paid.earners),
         cost=paid.cost,
         most_cost=most.cost,
         over_limit=paid.over_limit,
         over_budget=paid.over_budget,
+        earners=paid.earners,
     )
+
+
+def compare_earners(here: Tried, there: Tried | None) -> list[Compared]:
+    """Put beside each other who would have earned under two terms, the newest first."""
+    mine = {one.referral_id: one for one in here.earners}
+    theirs = {one.referral_id: one for one in there.earners} if there else {}
+    compared = [Compared(mine.get(one), theirs.get(one)) for one in {**mine, **theirs}]
+    return sorted(compared, key=lambda one: (one.either.at, one.either.referral_id), reverse=True)
 
 
 def _of_share(terms: TriedTerms, share: Fraction) -> TriedTerms:
@@ -142,6 +192,7 @@ def _scaled_up(tried: Tried, share: Fraction) -> Tried:
         most_cost=_money(Fraction(tried.most_cost) / share),
         over_limit=round(tried.over_limit / share),
         over_budget=round(tried.over_budget / share),
+        earners=tried.earners,
     )
 
 
@@ -198,26 +249,29 @@ def _meet_spend(
 
 @dataclass(frozen=True, slots=True)
 class _Paid:
-    referrers: int
-    recruits: int
+    earners: tuple[Earner, ...]
     cost: Decimal
     over_limit: int
     over_budget: int
 
 
-def _pay(earning: Iterable[Past], terms: TriedTerms) -> _Paid:
-    usage: Counter[int] = Counter()
-    referrers = recruits = over_limit = over_budget = 0
+def _pay(
+    earning: Iterable[tuple[datetime, Past]], terms: TriedTerms, earned_before: Mapping[int, int]
+) -> _Paid:
+    usage = Counter(earned_before)
+    earners = []
+    over_limit = over_budget = 0
     cost = Decimal(0)
-    for past in earning:
+    for at, past in earning:
         within = not terms.limit or usage[past.referrer_user_id] < terms.limit
         both = terms.recruit_amount + (terms.referrer_amount if within else 0)
         if terms.budget is not None and cost + both > terms.budget:
             over_budget += 1
             continue
         cost += both
-        recruits += 1
         usage[past.referrer_user_id] += within
-        referrers += within
         over_limit += not within
-    return _Paid(referrers, recruits, cost, over_limit, over_budget)
+        of_referrer = terms.referrer_amount if within else None
+        users = (past.user_id, past.referrer_user_id)
+        earners.append(Earner(past.referral_id, *users, at, terms.recruit_amount, of_referrer))
+    return _Paid(tuple(earners), cost, over_limit, over_budget)

@@ -15,6 +15,7 @@ from portal.referrals.schemes.try_on_history import (
     Result,
     Spend,
     TriedTerms,
+    compare_earners,
     judge,
     try_on_history,
 )
@@ -34,7 +35,7 @@ def past(number: int = 1, referrer: int = 41, *, begun: datetime = START, **more
         "polled_until": spent_at,
         "denied": False,
     }
-    return Past(number, referrer, begun, **(told | more))  # type: ignore[arg-type]
+    return Past(number, 1000 + number, referrer, begun, **(told | more))  # type: ignore[arg-type]
 
 
 def result(one: Past, terms: TriedTerms = TERMS) -> Result:
@@ -52,6 +53,34 @@ def test_a_worked_example_with_a_limit_and_a_budget() -> None:
     assert tried.count("earns") == 5
     without = try_on_history(history, TERMS, NOW)
     assert (without.cost, without.over_limit, without.over_budget) == (Decimal("76.50"), 0, 0)
+
+
+def test_what_was_earned_before_counts_for_the_limit() -> None:
+    history = [past(1), past(2), past(3, 42)]
+    tried = try_on_history(history, replace(TERMS, limit=3), NOW, earned_before={41: 2, 42: 3})
+    assert (tried.referrer_rewards, tried.recruit_rewards, tried.over_limit) == (1, 3, 2)
+    assert [one.referrer_amount for one in tried.earners] == [Decimal("10.10"), None, None]
+
+
+def test_who_earns_is_told_with_what_each_side_gets_and_under_which_terms() -> None:
+    history = [past(1), past(2), past(3, 42)]
+    here = try_on_history(history, replace(TERMS, budget=Decimal("20.50"), limit=1), NOW)
+    # 15.30 and 5.20 use the budget up; the third waits, and is not told.
+    assert [(one.referral_id, one.user_id, one.referrer_user_id) for one in here.earners] == [
+        (1, 1001, 41),
+        (2, 1002, 41),
+    ]
+    assert [(one.recruit_amount, one.referrer_amount) for one in here.earners] == [
+        (Decimal("5.20"), Decimal("10.10")),
+        (Decimal("5.20"), None),
+    ]
+    only_last = [past(3, 42), replace(past(2), happened={})]
+    compared = compare_earners(here, try_on_history(only_last, TERMS, NOW))
+    assert [(one.either.referral_id, one.here is None, one.there is None) for one in compared] == [
+        (3, True, False),
+        (2, False, True),
+        (1, False, True),
+    ]
 
 
 def test_the_order_is_that_of_the_last_conditions_not_of_the_ids() -> None:

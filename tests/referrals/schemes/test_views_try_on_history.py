@@ -9,14 +9,16 @@ import pytest
 from sqlalchemy import event, update
 
 from portal.referrals.models import ReferralScheme, SchemeCondition
+from portal.referrals.progress.models import ReferralProgress
 from portal.referrals.progress.review import deny
-from portal.referrals.schemes.models import ActiveScheme
+from portal.referrals.schemes.models import ActiveScheme, ReferrerUsage
 from portal.referrals.schemes.queries import get_scheme
-from portal.referrals.schemes.queries_history import MOST_REFERRALS, read_history, tried_terms
+from portal.referrals.schemes.queries_history import MOST_REFERRALS, earned_before, read_history, tried_terms
 from portal.referrals.schemes.try_on_history import Result, try_on_history
+from portal.referrals.schemes.views_try_on_history import MOST_LISTED
 from portal.runtime import Runtime
 from tests.referrals.crowds import add_crowd
-from tests.referrals.scenes import Scene, scheme
+from tests.referrals.scenes import REFERRER, Scene, scheme
 from tests.web.portal import Visitor
 
 ASKED = '{"threshold": "100.00", "currency": "USD"}'
@@ -54,6 +56,69 @@ def test_a_draft_costs_more_than_the_live_scheme_by_what_it_would_have_given(
     assert ">40.70 <abbr>USD" in page
     assert "3 referrals of loans" in page
     assert "What this cannot know" in page
+
+
+def row_of(page: str, referral_id: int) -> str:
+    return page.split(f'id="earner-{referral_id}"')[1].split("</tr>", maxsplit=1)[0]
+
+
+def test_who_would_have_earned_is_listed_and_leads_to_the_user(
+    runtime: Runtime, shown: Scene, executive: Visitor
+) -> None:
+    both = shown.convert(1)
+    shown.sign_up(2, "b@example.com", token=shown.invite("b@example.com"))
+    shown.verify(2)
+    began = shown.now - timedelta(days=9)
+    only_live = shown.convert(3)
+    with runtime.writer() as session:
+        late = update(ReferralProgress).where(ReferralProgress.referral_id == only_live)
+        session.execute(late.values(started_at=began))
+    without_spend = draft(runtime, "sign-up", "verification", period=5, rewards=("20.00", "8.00"))
+    page = executive.get(f"/schemes/{without_spend}/try").text
+    assert "3 referrals, within limit and budget" in page
+    assert "1 would have earned under this scheme only, 1 under the live one only" in page
+    assert "under both" in row_of(page, both)
+    assert 'href="/referrals/users/1#referral-1"' in row_of(page, both)
+    assert f'href="/referrals/users/{REFERRER}"' in row_of(page, both)
+    assert 'value="8.00"' in row_of(page, both)
+    assert 'value="5.20"' in row_of(page, both)
+    assert "Only under this scheme" in row_of(page, shown.progress(2).referral_id)
+    assert "Only under the live one" in row_of(page, only_live)
+
+
+def test_of_many_who_would_have_earned_the_newest_are_listed(
+    runtime: Runtime, shown: Scene, executive: Visitor
+) -> None:
+    with runtime.writer() as session:
+        add_crowd(session, MOST_LISTED + 1, scheme_id=shown.scheme_id, at=runtime.clock() - timedelta(days=1))
+    only_sign_ups = draft(runtime, "sign-up", rewards=("1.00", "2.00"))
+    page = executive.get(f"/schemes/{only_sign_ups}/try").text
+    assert f"The newest {MOST_LISTED} of {MOST_LISTED + 1} referrals" in page
+    assert page.count('<tr id="earner-') == MOST_LISTED
+    assert 'id="earner-1000000"' not in page
+
+
+def test_rewards_of_before_count_for_the_limit_also_those_of_the_old_service(
+    runtime: Runtime, shown: Scene, executive: Visitor
+) -> None:
+    limited = update(ReferralScheme).where(ReferralScheme.id == shown.scheme_id).values(limit_rewards=4)
+    with runtime.writer() as session:
+        session.execute(limited)
+    begin, shown.now = shown.now, shown.now - timedelta(days=80)
+    shown.convert(1)
+    shown.now = begin
+    denied, *_ = (shown.convert(user_id) for user_id in (2, 3, 4))
+    with runtime.writer() as session:
+        deny(session, denied, "Abuse.", shown.recorder)
+    with runtime.writer() as session:
+        session.execute(update(ReferrerUsage).values(rewards=ReferrerUsage.rewards + 2))
+        now = runtime.clock()
+        history = read_history(session, "loans", since=now - timedelta(days=90), now=now)
+        # One by a grant, two as of the old service; those of the last 90 days are led through again.
+        assert earned_before(session, get_scheme(session, shown.scheme_id), history) == {REFERRER: 3}
+    page = executive.get(f"/schemes/{shown.scheme_id}/try").text
+    assert "referrer over the limit" in row_of(page, shown.progress(4).referral_id)
+    assert "referrer over the limit" not in row_of(page, shown.progress(3).referral_id)
 
 
 def test_what_really_happened_is_read_as_it_was(runtime: Runtime, shown: Scene) -> None:
