@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from jobs import experiments
 from jobs.job import Job
-from portal.db import database_now
+from portal.db import Database, database_now, migrate
 from portal.referrals.rewards.models import Experiment, Exposure
 from portal.runtime import Runtime
 from tests.jobs.conftest import running
@@ -52,6 +54,17 @@ def test_the_job_counts_each_and_what_is_over_for_good(runtime: Runtime) -> None
     over, going_on = rows(runtime)
     assert (over.figures, over.figures_are_final) == (AT_END, True)
     assert (going_on.figures, going_on.figures_are_final) == ({"offered": {}, "withheld": {}}, False)
+
+
+def test_the_last_count_is_of_what_the_writer_knows(runtime: Runtime, tmp_path: Path) -> None:
+    behind = f"sqlite:///{tmp_path / 'behind.db'}"
+    migrate(behind)
+    lagging = replace(runtime, database=Database(runtime.settings.database_writer_url, behind))
+    job = Job("experiments", lagging)
+    with running(job, partial(experiments.run, job)):
+        wait_until(lambda: job.counters["done"] == 2, SECONDS, "both are counted")
+    lagging.database.dispose()
+    assert rows(runtime)[0].figures == AT_END
 
 
 def test_a_job_that_is_to_stop_leaves_the_count_to_another(runtime: Runtime) -> None:
