@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
+    ColumnElement,
     CursorResult,
     Delete,
     Index,
@@ -55,6 +56,11 @@ class Work(Base):
     lease_token: Mapped[str | None] = mapped_column(String(36))
     attempt: Mapped[int] = mapped_column(SmallInteger, default=0)
     gives_up_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+def is_leased(now: datetime) -> ColumnElement[bool]:
+    """Tell whether somebody holds the work now, by the database's clock: its lease has not run out."""
+    return Work.lease_token.is_not(None) & (Work.due_at > now)
 
 
 _CLAIMED = (Work.id, Work.reference, Work.lane, Work.attempt, Work.lease_token, Work.gives_up_at)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from portal.db import database_now
 from portal.keyset import Page, Place, fetch_page
 from portal.orders.queries import count_up_to
 from portal.referrals.models import Reward
@@ -18,12 +19,12 @@ from portal.referrals.rewards.earnings import Hold
 from portal.referrals.rewards.models import ReferralFlag, RewardGrant
 from portal.referrals.spends.batches import WORK_KIND
 from portal.referrals.states import Review, RewardStatus
-from portal.work import Work
+from portal.work import Work, is_leased
 
 PAGE_SIZE = 50
 KEY = (int,)
 MOST_COUNTED = 1_000
-# So many failed rewards are grouped at most: past that, each figure is "at least".
+# So many failed rewards are grouped at most, the newest.
 MOST_GROUPED = 10_000
 # What a denied reward waits for is decided.
 _DELIVERED = (RewardStatus.FULFILLED, RewardStatus.SENT, RewardStatus.REDEEMED)
@@ -53,6 +54,14 @@ class Cause:
     first_at: datetime
     last_at: datetime
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """Why rewards failed; unless `complete`, each count is "at least", and older causes may be missing."""
+
+    rows: Sequence[Cause]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +141,13 @@ def count_attention(session: Session) -> Counts:
     )
 
 
-def causes_of_failed(session: Session) -> list[Cause]:
-    """Group the failed rewards by code, the most frequent first."""
+def causes_of_failed(session: Session, most: int = MOST_GROUPED) -> Causes:
+    """Group the newest `most` failed rewards by code, the most frequent first."""
     failed = (
         select(RewardGrant.id, RewardGrant.code, RewardGrant.earned_at)
         .where(RewardGrant.status == RewardStatus.FAILED)
         .order_by(RewardGrant.id.desc())
-        .limit(MOST_GROUPED)
+        .limit(most)
         .subquery()
     )
     grouped = (
@@ -157,7 +166,8 @@ def causes_of_failed(session: Session) -> list[Cause]:
         .join(RewardGrant, RewardGrant.id == grouped.c.newest)
         .order_by(grouped.c.number.desc(), grouped.c.newest.desc())
     )
-    return [Cause(row.code or "", row.number, row.first_at, row.last_at, row.reason or "") for row in rows]
+    causes = [Cause(row.code or "", row.number, row.first_at, row.last_at, row.reason or "") for row in rows]
+    return Causes(causes, sum(cause.count for cause in causes) < most)
 
 
 def list_rewards(
@@ -181,11 +191,10 @@ def list_rewards(
 def read_pushed(session: Session, ids: Sequence[int]) -> list[PushedReward]:
     """Return what has become of rewards that were pushed."""
     delivery = (Work.kind == earnings.WORK_KIND) & (Work.reference == RewardGrant.id)
-    wanted = _rewards().add_columns(Work.attempt, Work.lease_token).outerjoin(Work, delivery)
+    is_tried = is_leased(database_now(session)).label("is_tried")
+    wanted = _rewards().add_columns(Work.attempt, is_tried).outerjoin(Work, delivery)
     rows = session.execute(wanted.where(RewardGrant.id.in_(ids)).order_by(RewardGrant.id))
-    return [
-        PushedReward(row[0], row[1], row[2], row.attempt or 0, row.lease_token is not None) for row in rows
-    ]
+    return [PushedReward(row[0], row[1], row[2], row.attempt or 0, bool(row.is_tried)) for row in rows]
 
 
 def oldest_failed(session: Session, code: str, most: int) -> list[int]:
@@ -212,15 +221,16 @@ def list_flagged(session: Session, place: Place | None) -> Page[FlaggedReferral]
 def list_batches(session: Session, place: Place | None) -> Page[ListedBatch]:
     """Return one page of the batches that failed and did not pass since, the newest first."""
     retries = (Work.kind == WORK_KIND) & (Work.reference == FailedBatch.id)
+    is_tried = is_leased(database_now(session)).label("is_tried")
     page = fetch_page(
         session,
-        select(FailedBatch, Work.due_at, Work.lease_token).outerjoin(Work, retries),
+        select(FailedBatch, Work.due_at, is_tried).outerjoin(Work, retries),
         [FailedBatch.id],
         lambda row: (row.FailedBatch.id,),
         place=place,
         size=PAGE_SIZE,
     )
-    batches = [ListedBatch(row.FailedBatch, row.due_at, row.lease_token is not None) for row in page.rows]
+    batches = [ListedBatch(row.FailedBatch, row.due_at, bool(row.is_tried)) for row in page.rows]
     return Page(batches, page.newer, page.older)
 
 

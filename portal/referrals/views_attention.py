@@ -92,7 +92,7 @@ def failed_page(refused: dict[str, str] | None = None, status: int = 200) -> Any
     shown = render_template(
         "referrals/failed_rewards.html",
         causes=causes,
-        chosen=next((one for one in causes if one.code == code), None),
+        chosen=next((one for one in causes.rows if one.code == code), None),
         code=code,
         page=page,
         counts=counts,

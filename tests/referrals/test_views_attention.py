@@ -10,11 +10,12 @@ from sqlalchemy import delete, insert, update
 
 from portal.db import database_now
 from portal.referrals.progress.models import FailedBatch, PollRun
-from portal.referrals.queries_attention import PAGE_SIZE
+from portal.referrals.queries_attention import MOST_GROUPED, PAGE_SIZE, causes_of_failed
 from portal.referrals.rewards.models import RewardGrant
 from portal.referrals.spends.batches import LANE, RETRY, WORK_KIND
 from portal.runtime import Runtime
 from portal.work import New, Work, enqueue
+from tests.referrals.crowds import add_crowd
 from tests.referrals.scenes import RECRUIT, REFERRER, Scene, scheme
 from tests.web.portal import Visitor
 
@@ -80,6 +81,28 @@ def test_failed_rewards_are_grouped_by_cause_and_lead_to_their_user(shown: Scene
     assert 'id="grant-1"' in support.get("/referrals/users/1").text
 
 
+def test_figures_of_causes_are_least_ones_as_soon_as_older_rewards_may_be_left_out(
+    shown: Scene, support: Visitor
+) -> None:
+    shown.convert(1)
+    shown.convert(2)
+    set_grants(shown, **FAILED)
+    set_grants(shown, RewardGrant.id > 2, code="refused", reason="Refused.")
+    with shown.database.writer() as session:
+        assert causes_of_failed(session, most=5).complete
+        cut = causes_of_failed(session, most=3)
+        assert not cut.complete
+        assert sorted(cause.count for cause in cut.rows) == [1, 2]
+        add_crowd(session, MOST_GROUPED, scheme_id=shown.scheme_id, at=shown.now)
+    assert "at least" not in support.get("/referrals/attention").text
+    set_grants(shown, **FAILED)
+    set_grants(shown, RewardGrant.id % 2 == 0, code="refused", reason="Refused.")
+    page = support.get("/referrals/attention").text
+    assert page.count(f"at least {MOST_GROUPED // 2:,}") == 2
+    assert "may be missing" in page
+    assert page.count("Push the oldest 50") == 2
+
+
 def test_failed_rewards_page_by_key(shown: Scene, support: Visitor) -> None:
     shown.convert(1)
     set_grants(shown, **FAILED)
@@ -136,6 +159,15 @@ def test_failed_batches_tell_when_they_are_tried_again(shown: Scene, support: Vi
     assert f"spends/{retried}/push" not in page
     assert "It is tried by itself" in page
     assert 'href="/referrals/polls?older=18#poll-17"' in page
+
+
+def test_a_batch_is_tried_now_only_while_its_lease_runs(shown: Scene, support: Visitor) -> None:
+    failed_batch(shown, retried=True)
+    for seconds, said in ((60, True), (-1, False)):
+        with shown.database.writer() as session:
+            until = database_now(session) + timedelta(seconds=seconds)
+            session.execute(update(Work).values(lease_token="t", due_at=until))
+        assert ("being tried now" in support.get("/referrals/attention/spends").text) is said
 
 
 def test_the_evidence_of_a_poll_leads_to_the_poll(shown: Scene, support: Visitor) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import update
 
+from portal.db import database_now
 from portal.events import AuditEntry, Event
 from portal.referrals.progress.models import FailedBatch
 from portal.referrals.rewards.models import RewardGrant
@@ -36,7 +39,8 @@ def test_a_pushed_reward_is_followed_to_its_verdict(shown: Scene, support: Visit
     assert 'data-status="requested"' in page
     assert f'hx-get="{LIST}/pushed?pushed=2"' in page
     with shown.database.writer() as session:
-        session.execute(update(Work).values(attempt=1, lease_token="t"))
+        held = database_now(session) + timedelta(minutes=1)
+        session.execute(update(Work).values(attempt=1, lease_token="t", due_at=held))
     assert 'data-status="running"' in support.get(f"{LIST}/pushed?pushed=2").text
     with shown.database.writer() as session:
         session.execute(update(Work).values(lease_token=None))

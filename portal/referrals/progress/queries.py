@@ -42,7 +42,7 @@ from portal.referrals.rewards.models import ReferralFlag, RewardGrant
 from portal.referrals.schemes.queries import Scheme, find_schemes
 from portal.referrals.spends.batches import WORK_KIND
 from portal.referrals.states import WAITS_FOR_SIGN_UP
-from portal.work import Work
+from portal.work import Work, is_leased
 
 PAGE_SIZE = 20
 TIMELINE_SIZE = 100
@@ -279,9 +279,7 @@ def _failed_polls(session: Session, ids: Sequence[int]) -> list[tuple[int, int, 
         return []
     retry = and_(Work.kind == WORK_KIND, Work.reference == FailedBatch.id)
     rows = (
-        select(
-            FailedBatch, Work.due_at, Work.lease_token.is_not(None) & (Work.due_at > database_now(session))
-        )
+        select(FailedBatch, Work.due_at, is_leased(database_now(session)))
         .outerjoin(Work, retry)
         .where(FailedBatch.first_referral_id <= max(ids), FailedBatch.last_referral_id >= min(ids))
     )
