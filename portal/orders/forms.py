@@ -196,7 +196,9 @@ def _read_search(form: OrderListForm, values: dict[str, Any], blind_index: Calla
     numbers = [piece for piece in dict.fromkeys([text, *pieces]) if len(piece) <= 64]
     form.numbers = tuple(piece for piece in pieces if "@" not in piece)
     values["numbers"] = tuple(numbers)
-    values["email_indexes"] = tuple(blind_index(email) for email in emails)
+    # An order keeps an address as it was given: often in lower case, however it is entered here.
+    spellings = dict.fromkeys(spelling for email in emails for spelling in (email, email.lower()))
+    values["email_indexes"] = tuple(blind_index(spelling) for spelling in spellings)
     if not numbers and not emails:
         form.errors["q"] = "No order number is longer than 64 characters."
 

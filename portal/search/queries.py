@@ -20,6 +20,9 @@ Kind = Literal["order", "user", "invitation", "message"]
 Thing = FoundOrder | FoundUser | FoundInvitation | FoundMessage
 
 
+_Domains = tuple[tuple[Kind, Mapping[str, Sequence[Thing]]], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """Something that was found, and by which piece."""
@@ -31,12 +34,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found, in the order of the pieces; `cut` are those of which there is more to see."""
+    """What a search found, in the order of the pieces; `cut` tells of which kinds there is more to see."""
 
     pieces: Sequence[str]
     results: Sequence[Result]
     missing: Sequence[str]
-    cut: Sequence[str]
+    cut: Mapping[str, Sequence[Kind]]
     most_of_one: int = MOST_OF_ONE
 
     @property
@@ -52,11 +55,11 @@ def search(session: Session, text: str, *, cipher: DataCipher, masked: bool) -> 
     """
     pieces = read_pasted(text)
     if not pieces:
-        return Found([], [], [], [])
+        return Found([], [], [], {})
     # A number may hold blanks, so that the whole is looked for too.
     asked = list(dict.fromkeys([text.strip(), *pieces]))
     most = max(_LEAST_OF_ONE, min(MOST_OF_ONE, _MOST_OF_ALL // len(pieces)))
-    domains: tuple[tuple[Kind, Mapping[str, Sequence[Thing]]], ...] = (
+    domains: _Domains = (
         ("order", search_orders(session, asked, cipher=cipher, most=most + 1)),
         ("user", search_users(session, pieces, cipher=cipher, most=most + 1)),
         ("invitation", search_invitations(session, pieces, cipher=cipher, masked=masked, most=most + 1)),
@@ -73,9 +76,13 @@ def search(session: Session, text: str, *, cipher: DataCipher, masked: bool) -> 
         pieces,
         list(seen.values()),
         [] if is_whole else [piece for piece in pieces if piece not in hit],
-        [piece for piece in pieces if any(len(found.get(piece, [])) > most for _, found in domains)],
+        {piece: kinds for piece in pieces if (kinds := _cut(domains, piece, most))},
         most,
     )
+
+
+def _cut(domains: _Domains, piece: str, most: int) -> list[Kind]:
+    return [kind for kind, found in domains if len(found.get(piece, [])) > most]
 
 
 def _id_of(thing: Thing) -> int:

@@ -22,7 +22,7 @@ LONGEST_TEXT = 4000
 @everybody
 def show() -> AnyResponse:
     text = request.args.get("q", "")
-    found, refused = Found([], [], [], []), None
+    found, refused = Found([], [], [], {}), None
     try:
         with reading() as session:
             found = search(session, text, cipher=runtime().cipher, masked=not current_person().is_support)

@@ -61,6 +61,10 @@ def test_pasted_numbers_may_be_parted_by_blanks_commas_and_lines() -> None:
     assert not form.asks_for_one
 
 
+def test_an_address_is_looked_for_as_it_is_written_and_in_lower_case() -> None:
+    assert read(q="Ana@Example.com").wanted.email_indexes == ("#Ana@Example.com", "#ana@example.com")
+
+
 def test_a_number_with_a_blank_in_it_is_looked_for_as_a_whole_too() -> None:
     assert "A 1" in read(q="A 1").wanted.numbers
 

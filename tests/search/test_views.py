@@ -167,7 +167,16 @@ def test_of_an_address_with_many_orders_the_newest_are_shown_and_hide_nothing_el
     assert f'href="/orders/A-{MOST_OF_ONE}"' in page
     assert 'href="/orders/B-1"' in page
     assert f"Only the newest {MOST_OF_ONE}" in page
-    assert 'href="/orders?q=rosa@example.com"' in page
+    assert 'href="/orders?q=rosa@example.com">list all its orders' in page
+
+
+def test_of_invitations_that_are_cut_nothing_is_said_of_orders(people: Scene, support: Visitor) -> None:
+    for referrer in range(1, MOST_OF_ONE + 2):
+        people.invite("carla@example.com", referrer=referrer)
+    page = look(support, "carla@example.com")
+    assert f"Only the newest {MOST_OF_ONE} are shown of" in page
+    assert "carla@example.com: invitations." in page
+    assert "/orders?q=" not in page
 
 
 def test_executives_find_without_seeing_addresses(people: Scene, executive: Visitor) -> None:
