@@ -52,6 +52,13 @@ def create_reward(session: Session, new: NewReward, *, actor: Actor, now: dateti
     return _insert_reward(session, new, {}, actor, now)
 
 
+def lock_reward(session: Session, reward_id: int) -> NewReward:
+    """Lock a reward, and return it so that a part of it may be changed; raises NotFound."""
+    get_reward(session, reward_id)
+    row = session.get_one(Reward, reward_id, with_for_update=True, populate_existing=True)
+    return NewReward(row.name, row.description, row.amount)
+
+
 def update_reward(session: Session, reward_id: int, new: NewReward, *, actor: Actor, now: datetime) -> int:
     """Change a reward and return the id of the row that now holds it.
 
@@ -98,6 +105,13 @@ def create_condition(session: Session, new: NewCondition, *, actor: Actor, now: 
     facts = {"name": new.name, "event_type": new.event_type}
     _tell(session, "condition", row.id, "condition.created", actor, now, facts)
     return row.id
+
+
+def lock_condition(session: Session, condition_id: int) -> NewCondition:
+    """Lock a condition, and return it so that a part of it may be changed; raises NotFound."""
+    get_condition(session, condition_id)
+    row = session.get_one(Condition, condition_id, with_for_update=True, populate_existing=True)
+    return NewCondition(row.name, row.description, event_types(session)[condition_id])
 
 
 def update_condition(

@@ -76,7 +76,7 @@ class Budget(Params):
 class Attachment(Params):
     scheme_id: Id
     condition_id: Id
-    data: dict[str, JsonValue] = Field(default={})
+    data: dict[str, JsonValue] | None = Field(default=None, description="Left out: its own, if it is there.")
     ordinal: Int | None = Field(default=None, description="Its place from 1; left out: the last, or its own.")
 
 
@@ -181,8 +181,15 @@ def update_scheme(caller: Caller, params: ChangedScheme) -> FullScheme:
 
 def attach_condition(caller: Caller, params: Attachment) -> FullScheme:
     """Ask for one more condition, or for other data of one that is there; makes a new version."""
-    ask = Ask(params.condition_id, params.data)
-    attach = partial(schemes.attach_condition, scheme_id=params.scheme_id, ask=ask, ordinal=params.ordinal)
+
+    def attach(session: Session, **by: Any) -> int:
+        data = params.data
+        if data is None:
+            asked = terms_of(get_scheme(session, params.scheme_id)).conditions
+            data = next((dict(one.data) for one in asked if one.condition_id == params.condition_id), {})
+        ask = Ask(params.condition_id, data)
+        return schemes.attach_condition(session, params.scheme_id, ask, ordinal=params.ordinal, **by)
+
     return _write(caller, attach)
 
 

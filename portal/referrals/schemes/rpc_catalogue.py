@@ -1,7 +1,8 @@
 """The methods by which administrators look after rewards and conditions; they read what was written last."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 from pydantic import Field
 from sqlalchemy.orm import Session
@@ -28,8 +29,11 @@ class RewardParams(Params):
     amount: Amount = Field(description="In the currency of the scheme that will offer it.")
 
 
-class ChangedReward(RewardParams):
-    reward_id: Id
+class ChangedReward(Params):
+    name: str | None = Field(default=None, description="At most 20 characters, unique.")
+    description: str | None = Field(default=None, description="Null: none.")
+    amount: Amount | None = Field(default=None, description="In the currency of the schemes that offer it.")
+    reward_id: Id = Field(description="What is left out of the rest stays as it is.")
 
 
 class RewardId(Params):
@@ -42,8 +46,11 @@ class ConditionParams(Params):
     event_type: str = Field(description="What meets it, unique: sign-up, verification or spend.")
 
 
-class ChangedCondition(ConditionParams):
-    condition_id: Id
+class ChangedCondition(Params):
+    name: str | None = Field(default=None, description="At most 20 characters, unique.")
+    description: str | None = Field(default=None, description="Null: none.")
+    event_type: str | None = Field(default=None, description="What meets it, unique.")
+    condition_id: Id = Field(description="What is left out of the rest stays as it is.")
 
 
 class ConditionId(Params):
@@ -103,7 +110,7 @@ def update_reward(caller: Caller, params: ChangedReward) -> RewardView:
     """
 
     def update(session: Session) -> RewardOffer:
-        new = NewReward(params.name, params.description, params.amount)
+        new = replace(catalogue.lock_reward(session, params.reward_id), **_given(params, besides="reward_id"))
         now = caller.runtime.clock()
         reward_id = catalogue.update_reward(session, params.reward_id, new, actor=caller.actor, now=now)
         return get_reward(session, reward_id)
@@ -153,7 +160,9 @@ def update_condition(caller: Caller, params: ChangedCondition) -> ConditionView:
     """Change a condition: what meets it only while no scheme asks for it."""
 
     def update(session: Session) -> KnownCondition:
-        new = NewCondition(params.name, params.description, params.event_type)
+        new = replace(
+            catalogue.lock_condition(session, params.condition_id), **_given(params, besides="condition_id")
+        )
         now = caller.runtime.clock()
         catalogue.update_condition(session, params.condition_id, new, actor=caller.actor, now=now)
         return get_condition(session, params.condition_id)
@@ -170,6 +179,12 @@ def retire_condition(caller: Caller, params: ConditionId) -> ConditionView:
         return get_condition(session, params.condition_id)
 
     return ConditionView.of(caller.runtime.transact(retire))
+
+
+def _given(params: Params, besides: str) -> dict[str, Any]:
+    """Return what was handed in; null takes nothing away but a description, which alone may be missing."""
+    given = {name: value for name, value in params if name in params.model_fields_set and name != besides}
+    return {name: value for name, value in given.items() if value is not None or name == "description"}
 
 
 def methods() -> Iterator[Method]:

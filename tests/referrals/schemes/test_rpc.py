@@ -98,6 +98,22 @@ def test_rewards_and_conditions_are_changed_and_retired(calls: Calls) -> None:
     assert [one["name"] for one in calls.call("listconditions")["conditions"]] == ["spend"]
 
 
+def test_what_is_left_out_of_a_change_stays_as_it_is(calls: Calls) -> None:
+    before = calls.call("getreward", reward_id=2)
+    renamed = calls.call("updatereward", reward_id=2, name="more")
+    assert renamed == before | {"name": "more"}
+    assert renamed["description"] == "For referrers"
+    assert calls.call("updatereward", reward_id=2, amount="9")["name"] == "more"
+    assert calls.call("updatereward", reward_id=2, name=None, description=None)["description"] is None
+    told = calls.call("updatecondition", condition_id=2, description="Spends enough")
+    assert (told["name"], told["event_type"], told["description"]) == ("spend", "spend", "Spends enough")
+    assert calls.call("updatecondition", condition_id=2, name="spends")["description"] == "Spends enough"
+    assert calls.call("updatecondition", condition_id=2, description=None)["description"] is None
+    create(calls)
+    moved = calls.call("attachcondition", scheme_id=1, condition_id=2, ordinal=1)["conditions"]
+    assert [(one["condition_id"], one["data"]) for one in moved] == [(2, SPEND), (1, {})]
+
+
 def test_what_is_refused_names_its_fields(calls: Calls) -> None:
     assert list(calls.refused("createreferralscheme", **(NEW | {"recruit_reward_id": 9, "name": ""}))) == [
         "name",
