@@ -1,4 +1,4 @@
-"""Experiments: what runs, what it has shown, and by administrators its start and its stop."""
+"""Experiments: what runs, what it has shown, its start and its stop."""
 
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -20,8 +20,8 @@ from portal.referrals.experiments.queries import (
     results_of,
 )
 from portal.referrals.experiments.service import LONGEST_NAME, Plan, start_experiment, stop_experiment
-from portal.web.context import actor, current_person, reading, runtime, writing
-from portal.web.permissions import administrator, executive
+from portal.web.context import actor, reading, runtime, writing
+from portal.web.permissions import executive
 
 blueprint = Blueprint("experiments", __name__)
 
@@ -59,7 +59,7 @@ def show_one(experiment_id: int) -> AnyResponse:
 
 
 @blueprint.post("/experiments")
-@administrator
+@executive
 def start() -> AnyResponse:
     with reading() as session:
         form = _form(session)
@@ -76,7 +76,7 @@ def start() -> AnyResponse:
 
 
 @blueprint.post("/experiments/<id:experiment_id>/stop")
-@administrator
+@executive
 def stop(experiment_id: int) -> AnyResponse:
     try:
         with writing() as session:
@@ -124,7 +124,6 @@ def _page(
         results=results_of(chosen) if chosen else None,
         Verdict=Verdict,
         form=form,
-        may_manage=current_person().is_administrator,
         refused=refused,
     )
     return make_response(page, status)
