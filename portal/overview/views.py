@@ -42,10 +42,14 @@ def show() -> str:
         of_referrals = referrals.figures_of(session, day_start=day_start, now=now)
         hours = orders.orders_by_hour(session, now=now)
         jobs = health_of_jobs(session, now=now, silent_after=silent_after)
+        # It moves by days, and is too dear to be refreshed with the figures.
+        funnel = None if wants_fragment() else referrals.recent_funnel(session, now)
     return render_template(
         "overview/_figures.html" if wants_fragment() else "overview/overview.html",
         figures=figures,
         referrals=of_referrals,
+        funnel=funnel,
+        funnel_days=referrals.FUNNEL_DAYS,
         most_counted=MOST_COUNTED,
         as_of=now,
         day=f"{day_start:%Y-%m-%d}",

@@ -25,7 +25,8 @@ def show() -> str:
     family_id = read_id(request.args, "scheme")
     now = runtime().clock()
     with reading() as session:
-        schemes = list_once_active(session, now)
+        once_active = list_once_active(session, now)
+        schemes = once_active.schemes
         chosen = next((one for one in schemes if one.family_id == family_id), None)
         funnel = read_funnel(
             session,
@@ -44,6 +45,7 @@ def show() -> str:
         periods=PERIODS,
         days=days,
         schemes=schemes,
+        all_schemes=once_active.complete,
         chosen=chosen,
         budgets=budgets,
         as_of=now,

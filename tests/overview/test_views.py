@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from portal.metrics import service as metrics
 from portal.referrals.models import ReferralScheme
 from portal.referrals.schemes.models import SchemeVersion
+from portal.referrals.schemes.queries import PAGE_SIZE, list_once_active
 from portal.runtime import Runtime
 from tests.orders.scenes import Scene, plain_order
 from tests.referrals import scenes as referrals
@@ -89,6 +90,43 @@ def test_without_a_budget_nothing_is_said_to_run_out(runtime: Runtime, executive
     with runtime.writer() as session:
         referrals.scheme(session)
     assert "no limit" in tile(executive.get("/").text, "budget")
+
+
+def test_of_more_budgets_than_a_page_of_schemes_the_scarcest_is_told(
+    runtime: Runtime, executive: Visitor
+) -> None:
+    with runtime.writer() as session:
+        scarcest = referrals.scheme(session, total="1.00")
+        for _ in range(PAGE_SIZE):
+            referrals.scheme(session, total="1000.00")
+    assert f'href="/schemes/{scarcest}#budget"' in tile(executive.get("/").text, "budget")
+    assert executive.get("/referrals").text.count('<h3 class="card-title">') == PAGE_SIZE + 1
+    with runtime.reader() as session:
+        cut = list_once_active(session, runtime.clock(), limit=PAGE_SIZE)
+        assert (len(cut.schemes), cut.complete) == (PAGE_SIZE, False)
+
+
+def test_the_funnel_of_referrals_is_told_once_and_not_with_every_refresh(
+    runtime: Runtime, executive: Visitor
+) -> None:
+    assert "Nobody was invited" in executive.get("/").text
+    with runtime.writer() as session:
+        scheme_id = referrals.scheme(session)
+    scene = referrals.Scene(runtime.database, scheme_id, runtime.cipher, runtime.clock())
+    scene.now -= timedelta(days=27)
+    scene.convert(1)
+    scene.now -= timedelta(days=2)
+    scene.invite("early@example.com")
+    page = executive.get("/").text.partition('id="funnel"')[2]
+    counts = [part.partition("<")[0] for part in page.split('wb-funnel-count">')[1:]]
+    assert counts == ["1"] * 5
+    assert 'href="/referrals?days=28#funnel"' in page
+    said: list[str] = []
+    engine = runtime.database.reader_engine
+    event.listen(engine, "before_cursor_execute", lambda *told: said.append(str(told[2])))
+    assert "wb-funnel" not in executive.get("/", headers={"HX-Request": "true"}).text
+    assert said
+    assert not [one for one in said if "FROM invitation" in one]
 
 
 def test_everybody_who_is_logged_in_may_look(executive: Visitor, support: Visitor, admin: Visitor) -> None:

@@ -29,6 +29,8 @@ PAGE_SIZE = 50
 SCHEME_KEY = (int,)
 # The earliest time that MySQL keeps as a TIMESTAMP: of a version that was never activated.
 NEVER = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+# Of schemes that are active, one a product, so many are read at most.
+MOST_ACTIVE = 500
 _MAY_STILL_EARN = timedelta(days=365)
 
 
@@ -93,6 +95,14 @@ class Scheme:
 
 
 @dataclass(frozen=True, slots=True)
+class OnceActive:
+    """Schemes that are or were active, active ones first; unless `complete` there are more of them."""
+
+    schemes: list[Scheme]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One field in which two versions differ, such as `conditions[spend].data.threshold`."""
 
@@ -150,7 +160,7 @@ def page_schemes(session: Session, state: SchemeState, place: Place | None) -> P
     return Page(_told(session, page.rows), page.newer, page.older)
 
 
-def list_once_active(session: Session, now: datetime, limit: int = PAGE_SIZE) -> list[Scheme]:
+def list_once_active(session: Session, now: datetime, limit: int = MOST_ACTIVE) -> OnceActive:
     """Return one version of each scheme that was ever active: the active one, else the newest that was.
 
     Active schemes come first. Retired ones are among them while their referrals may still earn: for a year,
@@ -174,7 +184,8 @@ def list_once_active(session: Session, now: datetime, limit: int = PAGE_SIZE) ->
     )
     wanted = _schemes().join(of_families, of_families.c.scheme_id == ReferralScheme.id)
     rank = case((is_active, 0), (SchemeVersion.retired_at.is_(None), 1), else_=2)
-    return _read(session, wanted.order_by(rank, ReferralScheme.id.desc()).limit(limit))
+    found = _read(session, wanted.order_by(rank, ReferralScheme.id.desc()).limit(limit + 1))
+    return OnceActive(found[:limit], len(found) <= limit)
 
 
 def version_ids(session: Session, family_id: int) -> list[int]:
