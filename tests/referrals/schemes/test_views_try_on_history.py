@@ -82,8 +82,8 @@ def test_who_would_have_earned_is_listed_and_leads_to_the_user(
     assert f'href="/referrals/users/{REFERRER}"' in row_of(page, both)
     assert 'value="8.00"' in row_of(page, both)
     assert 'value="5.20"' in row_of(page, both)
-    assert "Only under this scheme" in row_of(page, shown.progress(2).referral_id)
-    assert "Only under the live one" in row_of(page, only_live)
+    assert "Only this scheme" in row_of(page, shown.progress(2).referral_id)
+    assert "Only the live one" in row_of(page, only_live)
 
 
 def test_of_many_who_would_have_earned_the_newest_are_listed(
