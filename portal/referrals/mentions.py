@@ -14,7 +14,8 @@ from portal.referrals.invitations.models import Invitation
 from portal.referrals.privacy import Person
 
 # What may stand around an address or a token, also in `Ana <ana@example.com>` or `rfc822;ana@example.com`.
-_WORD = re.compile(r"[^\s\"'<>()\[\]{},;:\\]+")
+# Half of a surrogate pair, which JSON may hold, is part of no word: it cannot be encoded, nor so be hashed.
+_WORD = re.compile(r"[^\s\"'<>()\[\]{},;:\\\ud800-\udfff]+")
 _USER_ID = re.compile(r"user_id[\\\"]*\s*:\s*[\\\"]*(\d{1,20})")
 
 

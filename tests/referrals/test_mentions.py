@@ -35,12 +35,14 @@ THEIRS = [
     sign_up(email=JOSE)[:-1].replace("\\u00e9", "é"),
     enveloped(sign_up(user_id=1001))[:-1],
     f"lost: {JOSE}, and more",
+    sign_up(email=f"\ud800{JOSE}", name="\udfff"),
 ]
 OTHERS = [
     sign_up(),
     enveloped(sign_up(user_id=10_010, at=1001)),
     enveloped(notice("jose@example.com")),
     sign_up(token="unknown"),
+    sign_up(email="a\ud800@x.cl", token="\udfff"),
     "",
     "[" * 100_000,
 ]
