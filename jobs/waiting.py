@@ -13,6 +13,7 @@ from portal import work
 from portal.clients.aws import Message, Outgoing
 from portal.orders import waiting
 from portal.orders.models import WaitingMessage
+from portal.orders.states import WaitingState
 from portal.orders.waiting import Undelivered
 from portal.work import Claimed
 
@@ -89,12 +90,13 @@ def _send_pushed(job: Job) -> bool:
     claims = job.runtime.transact(claim)
     if not claims:
         return False
+    pushed = select(WaitingMessage).where(
+        WaitingMessage.id.in_([claimed.reference for claimed in claims]),
+        # Sent before a crash, it may have its verdict already, and then no text any more.
+        WaitingMessage.state == WaitingState.REQUESTED,
+    )
     with job.runtime.writer() as session:
-        rows = list(
-            session.scalars(
-                select(WaitingMessage).where(WaitingMessage.id.in_([claimed.reference for claimed in claims]))
-            )
-        )
+        rows = session.scalars(pushed).all()
     # A second sending, after a crash before the work was finished, is the same to whoever takes it.
     unsent = {row.id for row in rows if not _tried(job, partial(_send_back, job, row))}
     done = [claimed for claimed in claims if claimed.reference not in unsent]

@@ -94,7 +94,8 @@ def push_waiting(session: Session, waiting_id: int, *, actor: Actor, now: dateti
             f"{row.pushed_by} already pushed this message at {row.pushed_at:%H:%M:%S} UTC.",
             code="already-pushed",
         )
-    work.enqueue(session, WORK_KIND, [work.New(waiting_id)], database_now(session))
+    # That of an earlier push is left where its job was killed; the row of the message is locked by us.
+    work.call_for(session, WORK_KIND, work.New(waiting_id), database_now(session))
     data = {"code": row.code, "push": row.pushes}
     events.record(session, NewEvent(SUBJECT, waiting_id, "message.push-requested", actor, now, data))
 

@@ -13,7 +13,7 @@ from portal.clients.aws import Message, Outgoing
 from portal.events import Actor
 from portal.orders.models import WaitingMessage
 from portal.orders.states import WaitingState
-from portal.orders.waiting import push_waiting
+from portal.orders.waiting import push_waiting, waiting_passed
 from portal.runtime import Runtime
 from portal.work import Work
 from tests.jobs.conftest import running
@@ -53,6 +53,12 @@ def wait(runtime: Runtime, *outgoing: Outgoing) -> None:
 
 def received(runtime: Runtime, queue: str) -> list[Message]:
     return runtime.queues.receive(queue, wait_seconds=0)
+
+
+def work_left(runtime: Runtime) -> list[int]:
+    """Return the messages that are still to be sent."""
+    with runtime.writer() as session:
+        return list(session.scalars(select(Work.reference)))
 
 
 def test_a_message_is_kept_with_its_reason_and_encrypted(runtime: Runtime) -> None:
@@ -135,9 +141,21 @@ def test_a_push_that_cannot_be_sent_stays_and_holds_up_no_other(runtime: Runtime
         push(runtime, second.id)
         (message,) = wait_until(lambda: received(runtime, "orders.fifo"), SECONDS, "the other is sent back")
         assert message.attributes == {"waiting_id": str(second.id)}
+        wait_until(
+            lambda: work_left(runtime) == [first.id], SECONDS, "the one that could not be sent stays"
+        )
 
-        def left() -> list[int]:
-            with runtime.writer() as session:
-                return list(session.scalars(select(Work.reference)))
 
-        wait_until(lambda: left() == [first.id], SECONDS, "the one that could not be sent stays")
+def test_a_push_whose_verdict_came_before_its_work_was_finished_is_not_sent_again(runtime: Runtime) -> None:
+    wait(runtime, Outgoing("the body", "W-1", "id", TOLD))
+    job = Job("waiting", runtime)
+    with running(job, partial(run, job)):
+        (row,) = wait_until(lambda: rows(runtime), SECONDS, "it is kept")
+    # As a job leaves it that is killed between the two, of a message that then passes.
+    push(runtime, row.id)
+    with runtime.writer() as session:
+        waiting_passed(session, row.id, actor=SUPPORT, now=runtime.clock(), forget_body=True)
+    again = Job("waiting", runtime)
+    with running(again, partial(run, again)):
+        wait_until(lambda: not work_left(runtime), SECONDS, "its work is finished")
+    assert not received(runtime, "orders.fifo")

@@ -97,6 +97,16 @@ def test_a_message_that_is_received_twice_is_kept_once(scene: Scene, waiting_id:
     assert kinds(scene, waiting_id) == ["message.waiting"]
 
 
+def test_what_waits_again_is_pushed_again_though_the_work_of_the_first_push_was_never_finished(
+    scene: Scene, waiting_id: int
+) -> None:
+    push(scene, waiting_id)
+    keep(scene, undelivered(waiting_id, message_id="m-2"))
+    push(scene, waiting_id)
+    assert send_back(scene) == [waiting_id]
+    assert rows(scene)[0].pushes == 2
+
+
 def test_a_push_is_work_for_whoever_sends_it_back_and_on_the_audit_trail(
     scene: Scene, waiting_id: int
 ) -> None:
