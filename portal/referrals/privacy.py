@@ -127,8 +127,15 @@ def _find(session: Session, sought: Sought) -> Person:
     users |= set(session.scalars(_who_answered(Invitation.address_index.in_(indexes))))
     own = select(KnownUser.address_index).where(KnownUser.user_id.in_(users))
     indexes |= {index for index in session.scalars(own) if index}
-    answered = select(ReferralProgress.invitation_id).where(ReferralProgress.user_id.in_(users))
-    invitation_ids = frozenset(one for one in session.scalars(answered) if one is not None)
+    answered = (
+        select(Invitation.id, Invitation.address_index)
+        .join(ReferralProgress, ReferralProgress.invitation_id == Invitation.id)
+        .where(ReferralProgress.user_id.in_(users))
+    )
+    invitations_answered = session.execute(answered).all()
+    # Others may have invited them at the same address.
+    indexes |= {row.address_index for row in invitations_answered}
+    invitation_ids = frozenset(row.id for row in invitations_answered)
     return Person(sought, frozenset(users), frozenset(indexes), invitation_ids)
 
 
