@@ -52,6 +52,8 @@ class Part:
         return cast(type[Base], self.key.class_)
 
 
+# Of an invitation, what whoever got it did, and what the server of their mail said.
+_BY_OTHERS = frozenset({"clicked_at", "clicks", "mail_reason"})
 OF_USERS = (
     Part("users", KnownUser.user_id),
     Part("facts", UserFact.user_id),
@@ -60,7 +62,7 @@ OF_USERS = (
     Part("referred_others", Referral.referrer_user_id, frozenset({"user_id"})),
     Part("referrals_of_others", ReferralProgress.referrer_user_id, frozenset({"user_id"})),
     Part("rewards", RewardGrant.user_id, frozenset({"pushed_by"})),
-    Part("invitations_sent", Invitation.referrer_user_id, frozenset({"clicked_at", "clicks"})),
+    Part("invitations_sent", Invitation.referrer_user_id, _BY_OTHERS),
     Part("invitations_sent_by_day", InvitationDay.referrer_user_id),
     Part("rewards_counted", ReferrerUsage.referrer_user_id),
     Part("experiments", Exposure.user_id),

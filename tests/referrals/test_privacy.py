@@ -105,6 +105,8 @@ def test_a_person_is_told_everything_by_address_and_by_user_id(runtime: Runtime,
 
 
 def test_what_a_person_is_told_names_nobody_else(runtime: Runtime) -> None:
+    with runtime.writer() as session:
+        session.execute(update(Invitation).values(mail_reason="Ana Luna has moved."))
     recruit, referrer = (
         json.dumps(export(runtime, user_id=USER)),
         json.dumps(export(runtime, user_id=REFERRER)),
@@ -113,6 +115,8 @@ def test_what_a_person_is_told_names_nobody_else(runtime: Runtime) -> None:
     assert "eva@" not in recruit
     assert '"invitations_sent": [{' in referrer
     assert ANA not in referrer
+    assert "Ana Luna" in recruit
+    assert "Ana Luna" not in referrer
     assert str(USER) not in referrer
 
 
