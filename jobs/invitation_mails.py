@@ -76,7 +76,9 @@ class Sender:
         claims = work.claim(
             session, MAIL_WORK, limit=limit, lease=self._lease, token=self._runtime.new_id(), lane=MAIL_LANE
         )
-        return take_letters(session, claims, self._runtime.cipher)
+        return take_letters(
+            session, claims, self._runtime.cipher, actor=self._job.actor, now=self._runtime.clock()
+        )
 
     def _send(self, letter: Letter) -> Posted:
         if letter.is_given_up:

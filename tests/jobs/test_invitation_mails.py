@@ -24,6 +24,7 @@ from portal.events import Actor, Event
 from portal.referrals.invitations.corrections import send_again
 from portal.referrals.invitations.mails import Posted
 from portal.referrals.invitations.models import Invitation
+from portal.referrals.invitations.service import COMPLAINED
 from portal.referrals.privacy import erase_person, find_person
 from portal.referrals.states import MailStatus
 from portal.runtime import Runtime, build_runtime
@@ -32,6 +33,7 @@ from tests.clients.raw_server import RawServer, answer
 from tests.clients.settings import settings_for
 from tests.referrals.inviting import (
     NOW,
+    REFERRER,
     add_active_scheme,
     invitations,
     invite_all,
@@ -327,6 +329,23 @@ def test_a_complaint_about_an_earlier_mail_stops_the_one_that_was_sent_again(
     (second,) = invitations(runtime)
     assert second.mail_status == MailStatus.COMPLAINED
     assert (sender.send_due(pool), mails(sandbox, second), work_left(runtime)) == (0, [], [])
+
+
+def test_a_complaint_stops_the_mails_that_others_have_queued_to_the_same_address(
+    runtime: Runtime, pool: ThreadPoolExecutor, sandbox: RunningSandbox
+) -> None:
+    invite_all(runtime, "ana@example.com")
+    sender = sender_of(runtime)
+    sender.send_due(pool)
+    invite_all(runtime, "Ana@example.com", "eva@example.com", referrer=REFERRER + 1)
+    handle(Job("mail-events", runtime), [notice(invitations(runtime)[0], "Complaint")])
+    assert sender.send_due(pool) == 1
+    _, stopped, other = invitations(runtime)
+    assert (stopped.mail_status, stopped.mail_reason) == (MailStatus.FAILED, COMPLAINED.reason)
+    assert (other.mail_status, mails(sandbox, stopped), work_left(runtime)) == (MailStatus.SENT, [], [])
+    with runtime.writer() as session:
+        told = select(Event.subject_id, Event.data).where(Event.kind == "invitation.mail-failed")
+        assert [(subject, data["code"]) for subject, data in session.execute(told)] == [(2, COMPLAINED.code)]
 
 
 DIAGNOSIS = {"bounceType": "Permanent", "bouncedRecipients": [{"diagnosticCode": "Ana Luna has moved"}]}

@@ -141,9 +141,7 @@ def test_a_push_that_cannot_be_sent_stays_and_holds_up_no_other(runtime: Runtime
         push(runtime, second.id)
         (message,) = wait_until(lambda: received(runtime, "orders.fifo"), SECONDS, "the other is sent back")
         assert message.attributes == {"waiting_id": str(second.id)}
-        wait_until(
-            lambda: work_left(runtime) == [first.id], SECONDS, "the one that could not be sent stays"
-        )
+        wait_until(lambda: work_left(runtime) == [first.id], SECONDS, "the one that could not be sent stays")
 
 
 def test_a_push_whose_verdict_came_before_its_work_was_finished_is_not_sent_again(runtime: Runtime) -> None:

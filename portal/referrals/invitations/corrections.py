@@ -20,9 +20,9 @@ from portal.referrals.invitations.service import (
     Request,
     add_invitation,
     give_link,
-    has_complained,
     queue_mail,
     refusal_of,
+    who_complained,
 )
 from portal.referrals.states import (
     MAIL_TRANSITIONS,
@@ -67,7 +67,7 @@ def _send_to_the_same(
     session: Session, invitation: Invitation, address: str | None, post: Post, actor: Actor, now: datetime
 ) -> int:
     can_be_queued = invitation.mail_status in origins(MAIL_TRANSITIONS, MailStatus.QUEUED)
-    if not can_be_queued or has_complained(session, invitation.address_index):
+    if not can_be_queued or who_complained(session, [invitation.address_index]):
         raise Conflict(COMPLAINED.reason, code=COMPLAINED.code)
     if address is not None:
         # It may differ in what look-ups ignore.

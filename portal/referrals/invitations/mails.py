@@ -15,7 +15,13 @@ from portal.db import database_now
 from portal.errors import Upstream
 from portal.events import Actor, NewEvent
 from portal.referrals.invitations.models import Invitation
-from portal.referrals.invitations.service import SUBJECT, mailed_invitation
+from portal.referrals.invitations.service import (
+    COMPLAINED,
+    SUBJECT,
+    Refusal,
+    mailed_invitation,
+    who_complained,
+)
 from portal.referrals.states import MAIL_TRANSITIONS, MailStatus
 from portal.transitions import origins
 from portal.work import Claimed, Moved
@@ -62,19 +68,26 @@ class Taken:
     new: int
 
 
-def take_letters(session: Session, claims: Sequence[Claimed], cipher: DataCipher) -> list[Letter]:
+def take_letters(
+    session: Session, claims: Sequence[Claimed], cipher: DataCipher, *, actor: Actor, now: datetime
+) -> list[Letter]:
     """Return what is to be sent for claimed work, and end the work for which there is nothing to send.
 
-    Such is a mail that the provider's notices have told of meanwhile, though its answer was lost, and
-    one whose person was erased.
+    Such is a mail that the provider's notices have told of meanwhile, one whose person was erased, and one
+    to somebody who complained meanwhile about another's invitation.
     """
     ids = [claimed.reference for claimed in claims]
     found = {row.id: row for row in session.scalars(select(Invitation).where(Invitation.id.in_(ids)))}
+    complained = who_complained(session, [row.address_index for row in found.values()])
     letters, idle = [], []
     for claimed in claims:
         row = found.get(claimed.reference)
         if row is None or not (row.address and row.token and row.mail_key) or row.mail_status not in _OPEN:
             idle.append(claimed.id)
+            continue
+        if row.address_index in complained:
+            idle.append(claimed.id)
+            _refuse(session, row.id, COMPLAINED, actor, now)
             continue
         to, token = cipher.decrypt(row.address).decode(), cipher.decrypt(row.token).decode()
         letters.append(Letter(claimed, row.mail_key, to, token))
@@ -155,6 +168,13 @@ def _keep_failure(
     else:
         work.finish(session, [letter.claimed.id])
     _tell(session, letter.claimed.reference, "invitation.mail-failed", data, actor, now)
+
+
+def _refuse(session: Session, invitation_id: int, refusal: Refusal, actor: Actor, now: datetime) -> None:
+    """Say why the mail of an invitation is not sent after all."""
+    _set(session, Invitation.id == invitation_id, MailStatus.FAILED, refusal.reason)
+    data: dict[str, object] = {"code": refusal.code, "reason": refusal.reason}
+    _tell(session, invitation_id, "invitation.mail-failed", data, actor, now)
 
 
 def _set(

@@ -1,7 +1,7 @@
 """Invitations: each address gets a link of its own, once from each referrer, within the referrer's day."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -152,10 +152,10 @@ def mailed_invitation(mail_key: str) -> str | None:
     return "-".join(found.groups()) if found else None
 
 
-def has_complained(session: Session, index: str) -> bool:
-    """Tell whether whoever has an address complained about an invitation, from whomever it was."""
-    found = select(Invitation.id).where(Invitation.address_index == index, _COMPLAINED).limit(1)
-    return session.scalar(found) is not None
+def who_complained(session: Session, indexes: Collection[str]) -> set[str]:
+    """Return those of some addresses whose owner complained about an invitation, from whomever it was."""
+    found = select(Invitation.address_index).where(Invitation.address_index.in_(indexes), _COMPLAINED)
+    return set(session.scalars(found))
 
 
 def queue_mail(session: Session, invitation: Invitation) -> None:
