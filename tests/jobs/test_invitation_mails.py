@@ -179,31 +179,45 @@ def test_a_bounce_and_a_complaint_show_on_the_invitation_without_the_address(
     assert "@" not in said
 
 
-def test_a_mail_whose_answer_was_lost_is_not_sent_again_once_its_notice_came(
-    runtime: Runtime, pool: ThreadPoolExecutor, sandbox: RunningSandbox
-) -> None:
-    invite_all(runtime, "ana@example.com")
-    sandbox.client.put_fault("mail", "lost-answer", times=1)
-    sender = sender_of(runtime)
-    sender.send_due(pool)
-    (invitation,) = invitations(runtime)
-    assert (invitation.mail_status, len(work_left(runtime))) == (MailStatus.UNKNOWN, 1)
-    assert invitation.mail_reason
-    take_notices(runtime, MailStatus.DELIVERED)
-    let_it_be_due(runtime)
-    assert sender.send_due(pool) == 0
-    assert len(mails(sandbox, invitation)) == 1
-    assert work_left(runtime) == []
-
-
-@pytest.mark.parametrize("fault", ["down", "500", "garbage"])
-def test_a_mail_that_fails_is_sent_later(
+@pytest.mark.parametrize("fault", ["lost-answer", "500", "garbage"])
+def test_a_mail_of_which_nobody_knows_is_sent_again_by_nobody_but_a_person(
     runtime: Runtime, pool: ThreadPoolExecutor, sandbox: RunningSandbox, fault: str
 ) -> None:
     invite_all(runtime, "ana@example.com")
     sandbox.client.put_fault("mail", fault, times=1)
     sender = sender_of(runtime)
     sender.send_due(pool)
+    (unknown,) = invitations(runtime)
+    assert (unknown.mail_status, work_left(runtime)) == (MailStatus.UNKNOWN, [])
+    assert (unknown.mail_reason or "").startswith("The mail provider")
+    assert kinds(runtime)[-1] == "invitation.mail-unknown"
+    runtime.transact(lambda session: send_again(session, 1, None, post_of(runtime), actor=STAFF, now=NOW))
+    assert sender.send_due(pool) == 1
+    (invitation,) = invitations(runtime)
+    assert (invitation.mail_status, invitation.mail_reason) == (MailStatus.SENT, None)
+    assert len(mails(sandbox, invitation)) == 1
+
+
+def test_of_a_mail_whose_answer_was_lost_its_notice_tells(
+    runtime: Runtime, pool: ThreadPoolExecutor, sandbox: RunningSandbox
+) -> None:
+    invite_all(runtime, "ana@example.com")
+    sandbox.client.put_fault("mail", "lost-answer", times=1)
+    sender_of(runtime).send_due(pool)
+    take_notices(runtime, MailStatus.DELIVERED)
+    (invitation,) = invitations(runtime)
+    assert (invitation.mail_reason, len(mails(sandbox, invitation))) == (None, 1)
+
+
+def test_a_mail_that_did_not_go_out_is_sent_later(
+    runtime: Runtime, pool: ThreadPoolExecutor, sandbox: RunningSandbox, aws_account: str
+) -> None:
+    invite_all(runtime, "ana@example.com")
+    away = replace(runtime, mail=build_runtime(settings_for("http://127.0.0.1:9", aws_account)).mail)
+    sender_of(away).send_due(pool)
+    (waits,) = invitations(runtime)
+    assert (waits.mail_status, waits.mail_reason) == (MailStatus.QUEUED, "The mail provider did not answer.")
+    sender = sender_of(runtime)
     assert sender.send_due(pool) == 0
     let_it_be_due(runtime)
     sender.send_due(pool)

@@ -30,8 +30,7 @@ from portal.work import Claimed, Moved
 RETRY = (10.0, 60.0, 300.0, 1800.0, 7200.0)
 # Claims beyond the attempts of a mail that its worker may cost before the mail is held to be the cause.
 _CRASHES_ALLOWED = 3
-# In these nothing is known yet of the mail that is to go out.
-_OPEN = (MailStatus.QUEUED, MailStatus.UNKNOWN)
+_QUEUED = MailStatus.QUEUED
 # Errors whose reasons are not our own words: events, which stay for ever, do without them.
 _WORDS_OF_OTHERS = frozenset({"mail-refused", "mail-address-invalid"})
 _ADDRESS = re.compile(r"\S+@\S+")
@@ -82,7 +81,7 @@ def take_letters(
     letters, idle = [], []
     for claimed in claims:
         row = found.get(claimed.reference)
-        if row is None or not (row.address and row.token and row.mail_key) or row.mail_status not in _OPEN:
+        if row is None or not (row.address and row.token and row.mail_key) or row.mail_status != _QUEUED:
             idle.append(claimed.id)
             continue
         if row.address_index in complained:
@@ -151,23 +150,22 @@ def _keep_failure(
 ) -> None:
     mail, reason = Invitation.mail_key == letter.key, without_addresses(error.reason)
     attempt = letter.claimed.attempt
-    retries = error.retryable and attempt <= len(RETRY)
+    # What may be there is not sent again by itself: only its notice tells, or else a person decides.
+    retries = error.retryable and not error.outcome_unknown and attempt <= len(RETRY)
     data: dict[str, object] = {"code": error.code, "attempt": attempt}
     if error.code not in _WORDS_OF_OTHERS:
         data["reason"] = reason
-    if error.outcome_unknown:
-        _set(session, mail, MailStatus.UNKNOWN, reason, _OPEN)
-    elif not retries:
-        # After an attempt of which nobody knows, a failure of the last one does not make it known.
-        _set(session, mail, MailStatus.FAILED, reason, (MailStatus.QUEUED,))
-    _explain(session, mail, reason)
     if retries:
+        # It says why the mail is still to be sent.
+        _update(session, (mail, Invitation.mail_status == _QUEUED), None, reason)
         due_at = clock + timedelta(seconds=RETRY[attempt - 1])
         work.move_on(session, [Moved(letter.claimed.id, letter.claimed.lane, attempt, due_at)])
         data["next_at"] = due_at.isoformat()
     else:
         work.finish(session, [letter.claimed.id])
-    _tell(session, letter.claimed.reference, "invitation.mail-failed", data, actor, now)
+        _set(session, mail, MailStatus.UNKNOWN if error.outcome_unknown else MailStatus.FAILED, reason)
+    kind = "invitation.mail-unknown" if error.outcome_unknown else "invitation.mail-failed"
+    _tell(session, letter.claimed.reference, kind, data, actor, now)
 
 
 def _refuse(session: Session, invitation_id: int, refusal: Refusal, actor: Actor, now: datetime) -> None:
@@ -177,20 +175,9 @@ def _refuse(session: Session, invitation_id: int, refusal: Refusal, actor: Actor
     _tell(session, invitation_id, "invitation.mail-failed", data, actor, now)
 
 
-def _set(
-    session: Session,
-    which: ColumnElement[bool],
-    status: MailStatus,
-    reason: str | None,
-    expected: Sequence[MailStatus] | None = None,
-) -> bool:
-    allowed = origins(MAIL_TRANSITIONS, status) if expected is None else expected
-    return _update(session, (which, Invitation.mail_status.in_(allowed)), status, reason)
-
-
-def _explain(session: Session, which: ColumnElement[bool], reason: str | None) -> None:
-    """Say why a mail is still open, whatever its status."""
-    _update(session, (which, Invitation.mail_status.in_(_OPEN)), None, reason)
+def _set(session: Session, which: ColumnElement[bool], status: MailStatus, reason: str | None) -> bool:
+    allowed = Invitation.mail_status.in_(origins(MAIL_TRANSITIONS, status))
+    return _update(session, (which, allowed), status, reason)
 
 
 def _update(

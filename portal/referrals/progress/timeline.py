@@ -18,6 +18,7 @@ _LOOKS = {
     "invitation.mail-bounced": ("bad", "mail-off", "Mail came back"),
     "invitation.mail-soft-bounced": ("wait", "mail-off", "Mail came back for now"),
     "invitation.mail-complained": ("bad", "mail-off", "Recipient complained"),
+    "invitation.mail-unknown": ("wait", "mail-off", "Whether the mail was sent is not known"),
     "invitation.mail-failed": ("wait", "mail-off", "Mail could not be sent"),
     "invitation.erased": ("neutral", "eye-off", "Address and link erased"),
     "referral.started": ("ok", "user", "Referral started"),
