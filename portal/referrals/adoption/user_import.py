@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import IO, Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, delete, func, select
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,7 @@ from portal.errors import InvalidInput
 from portal.events import Actor, NewEvent
 from portal.referrals.addresses import address_index, folded_index
 from portal.referrals.progress.messages import EarlierUser, read_message
-from portal.referrals.progress.models import KnownUser
+from portal.referrals.progress.models import KnownUser, ReferralProgress, UserFact
 
 BATCH = 1_000
 _LONGEST_LINE = 10_000
@@ -70,9 +70,19 @@ def add_users(
     news = len(rows) - (session.scalar(known) or 0)
     if rows:
         _insert(session, rows)
+        _forget_facts(session, list(given))
         facts = {"users": len(rows), "news": news}
         events.record(session, NewEvent("users", rows[0]["user_id"], "users.imported", actor, now, facts))
     return news
+
+
+def _forget_facts(session: Session, user_ids: Sequence[int]) -> None:
+    """Delete what was kept of users until their sign-up is heard of, where it led to no referral."""
+    is_referred = select(ReferralProgress.user_id).where(ReferralProgress.user_id == UserFact.user_id)
+    session.execute(
+        delete(UserFact).where(UserFact.user_id.in_(user_ids), ~is_referred.exists()),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _insert(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -20,7 +20,7 @@ from portal.referrals.addresses import address_index
 from portal.referrals.adoption.user_import import add_users, read_batches
 from portal.referrals.invitations.service import OWN, SIGNED_UP, Request, refusal_of
 from portal.referrals.progress.messages import EarlierUser
-from portal.referrals.progress.models import KnownUser
+from portal.referrals.progress.models import KnownUser, UserFact
 from tests.referrals.scenes import NOW, RECRUIT, REFERRER, Scene
 from tests.servers.urls import Urls
 from tests.web.portal import environment_for
@@ -104,6 +104,14 @@ def test_what_a_message_has_told_stays_and_what_it_has_not_is_added(scene: Scene
     assert added.signed_up_at == LONG_AGO
 
 
+def test_what_was_kept_for_a_sign_up_goes_unless_there_is_a_referral(scene: Scene) -> None:
+    scene.convert(RECRUIT)
+    scene.verify(2)
+    scene.verify(3)
+    assert take_in(scene, line(RECRUIT), line(2)) == 1
+    assert {fact.user_id for fact in scene.all(UserFact)} == {3, RECRUIT}
+
+
 def test_a_sign_up_in_the_future_counts_as_now(scene: Scene) -> None:
     take_in(scene, line(1, signed_up_at=(NOW + timedelta(days=1)).isoformat()))
     assert scene.one(KnownUser).signed_up_at == NOW
@@ -119,7 +127,7 @@ def test_the_command_takes_in_whole_batches_up_to_the_first_that_is_refused(
         return subprocess.run(
             [sys.executable, "-m", "portal", "import-users", *arguments],
             env=os.environ | environment_for(migrated_urls),
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             input=typed,
             capture_output=True,
             text=True,
