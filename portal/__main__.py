@@ -278,7 +278,9 @@ def adopt_referrals(check: bool, currency: str, event_types: tuple[str, ...]) ->
     click.echo(f"{survey.schemes} schemes and {survey.referrals} referrals have no rows of Waybill's yet.")
     click.echo(
         f"adds: {survey.schemes} rows each of referral_scheme_version and referral_scheme_budget,"
-        f" {survey.referrals} of referral_progress, {survey.met} of condition_evidence."
+        f" {survey.active} of active_referral_scheme, {survey.referrals} of referral_progress,"
+        f" {survey.met} of condition_evidence; one of referrer_usage for each referrer under a scheme with"
+        " converted referrals; one each of event and audit_entry for each scheme and each meaning."
     )
     if check:
         click.echo("Nothing was changed.")

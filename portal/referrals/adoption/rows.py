@@ -1,7 +1,7 @@
 """Taking over a database of the old service: our rows beside its own, which stay as they are."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,14 +32,23 @@ from portal.referrals.states import ReferralStatus, Review, SchemeState
 BATCH = 2_000
 # The clock of MySQL begins there; what lies before are the zeros of a server that was not strict.
 _FIRST_TIME = "1970-01-01 00:00:01"
+_LAST_ACTIVATED_FIRST = (
+    ReferralScheme.active.desc(),
+    ReferralScheme.activated_at.desc(),
+    ReferralScheme.id.desc(),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What an adoption found, and how many schemes, referrals and met conditions have no rows of ours yet."""
+    """What an adoption found, and how many schemes, referrals and met conditions have no rows of ours yet.
+
+    `active` of the schemes will be active with us.
+    """
 
     differences: list[Difference]
     schemes: int = 0
+    active: int = 0
     referrals: int = 0
     met: int = 0
 
@@ -81,9 +90,12 @@ def survey(session: Session, meanings: Mapping[str, str]) -> Survey:
         return Survey(differences)
     present = set(inspect(session.connection()).get_table_names())
     differences += _of_rows(session, meanings, present)
+    schemes, active = _schemes_without(session, present)
+    differences += _of_schemes(session, schemes, active, present)
     return Survey(
         differences,
-        _count_without(session, ReferralScheme.id, SchemeVersion.scheme_id, present),
+        len(schemes),
+        len(active),
         _count_without(session, Referral.id, ReferralProgress.referral_id, present),
         _count_without(session, ReferralCondition.referral_id, ReferralProgress.referral_id, present),
     )
@@ -109,20 +121,18 @@ def adopt_schemes(
         select(ReferralScheme)
         .outerjoin(SchemeVersion, SchemeVersion.scheme_id == ReferralScheme.id)
         .where(SchemeVersion.scheme_id.is_(None))
-        .order_by(ReferralScheme.active.desc(), ReferralScheme.activated_at.desc(), ReferralScheme.id.desc())
+        .order_by(*_LAST_ACTIVATED_FIRST)
         .with_for_update()
     )
     schemes = session.scalars(unknown).all()
     adopted_conditions.keep_meanings(session, meanings, actor=actor, now=now)
-    taken = set(session.scalars(select(ActiveScheme.product)))
+    active = _to_activate(schemes, set(session.scalars(select(ActiveScheme.product))))
     named = _currencies(session)
     for scheme in schemes:
-        is_active = scheme.active and scheme.product not in taken
-        state = SchemeState.ACTIVE if is_active else SchemeState.HISTORIC
+        state = SchemeState.ACTIVE if scheme.id in active else SchemeState.HISTORIC
         session.add(_version_of(scheme, state, named.get(scheme.id, currency), actor))
         session.add(SchemeBudget(family_id=scheme.id, total=None, reserved=0, committed=0, spent=0))
-        if is_active:
-            taken.add(scheme.product)
+        if scheme.id in active:
             session.add(ActiveScheme(product=scheme.product, scheme_id=scheme.id))
     session.flush()
     events.record_all(
@@ -181,8 +191,6 @@ def _of_rows(session: Session, meanings: Mapping[str, str], present: set[str]) -
             told.append(Difference(Weight.STOPS, f"{count} rows of {table} have no valid {column.key}."))
     if "task_manager" in present:
         told += _of_task(session.scalar(select(func.count()).select_from(PollTask)) or 0)
-    if "referral_scheme" in present:
-        told += _of_schemes(session, present)
     if "condition_table" in present:
         told += adopted_conditions.differences(session, meanings, present)
     return told
@@ -196,17 +204,48 @@ def _of_task(rows: int) -> list[Difference]:
     return []
 
 
-def _of_schemes(session: Session, present: set[str]) -> Iterator[Difference]:
-    wanted = select(ReferralScheme).order_by(ReferralScheme.id)
+def _schemes_without(session: Session, present: set[str]) -> tuple[Sequence[ReferralScheme], set[int]]:
+    """Return the schemes that have no rows of ours yet, and which of them will be active with us."""
+    if ReferralScheme.__tablename__ not in present:
+        return [], set()
+    wanted = select(ReferralScheme).order_by(*_LAST_ACTIVATED_FIRST)
     if SchemeVersion.__tablename__ in present:
         wanted = wanted.where(ReferralScheme.id.not_in(select(SchemeVersion.scheme_id)))
+    taken = set[str]()
+    if ActiveScheme.__tablename__ in present:
+        taken = set(session.scalars(select(ActiveScheme.product)))
     schemes = session.scalars(wanted).all()
-    named = _currencies(session) if SchemeCondition.__tablename__ in present else {}
+    return schemes, _to_activate(schemes, taken)
+
+
+def _to_activate(last_activated_first: Sequence[ReferralScheme], taken: Collection[str]) -> set[int]:
+    """Return of each product that has no active scheme with us the one that was activated last."""
+    chosen: dict[str, int] = {}
+    for scheme in last_activated_first:
+        if scheme.active and scheme.product not in taken:
+            chosen.setdefault(scheme.product, scheme.id)
+    return set(chosen.values())
+
+
+def _of_schemes(
+    session: Session, schemes: Sequence[ReferralScheme], active: Collection[int], present: set[str]
+) -> Iterator[Difference]:
+    named: Mapping[int, str] = {}
+    asking: Collection[int] = ()
+    if SchemeCondition.__tablename__ in present:
+        named = _currencies(session)
+        asking = set(session.scalars(select(SchemeCondition.referral_scheme_id).distinct()))
     for product, count in Counter(scheme.product for scheme in schemes if scheme.active).items():
         if count > 1:
             said = f"{count} schemes of the product {product} are active"
             yield Difference(Weight.NOTE, f"{said}; with us the last activated one will be.")
-    for scheme in schemes:
+    for scheme in sorted(schemes, key=lambda scheme: scheme.id):
+        if scheme.id in active and scheme.id not in asking:
+            said = (
+                f"The active scheme {scheme.id} asks for no condition, so that no referral could convert"
+                " under it: give it its conditions, or make it inactive."
+            )
+            yield Difference(Weight.STOPS, said)
         for said in _of_terms(scheme, has_currency=scheme.id in named):
             yield Difference(Weight.NOTE, f"The scheme {scheme.id} {said}")
 

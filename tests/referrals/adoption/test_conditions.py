@@ -26,7 +26,7 @@ def test_an_active_scheme_whose_condition_nothing_tells_of_stops_the_adoption(ol
     ) in told.stdout
     with old.writer_engine.begin() as connection:
         assert set(connection.scalars(text("SHOW TABLES"))) == set(established.TABLES)
-        connection.exec_driver_sql("UPDATE referral_scheme SET active = 0 WHERE id = 4")
+        connection.exec_driver_sql("UPDATE referral_scheme SET active = 0 WHERE id IN (3, 4)")
     told = adopt(old, meanings=("user_signup=sign-up",))
     assert told.returncode == 0, told.stdout
     assert "note: The condition verified waits for 'kyc', which nothing tells of; no active" in told.stdout

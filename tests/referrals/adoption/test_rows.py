@@ -70,7 +70,10 @@ def test_a_check_says_what_would_be_added_and_adds_nothing(old: Database) -> Non
     rows = "4 rows each of referral_scheme_version and referral_scheme_budget"
     with old.writer_engine.begin() as connection:
         met = len(contents(connection)["referral_condition"])
-    assert f"adds: {rows}, {REFERRALS} of referral_progress, {met} of condition_evidence." in told.stdout
+    rows += f", 2 of active_referral_scheme, {REFERRALS} of referral_progress, {met} of condition_evidence"
+    rows += "; one of referrer_usage for each referrer under a scheme with converted referrals"
+    rows += "; one each of event and audit_entry for each scheme and each meaning."
+    assert f"adds: {rows}" in told.stdout
     with old.writer_engine.begin() as connection:
         assert contents(connection) == before
         tables = set(connection.scalars(text("SHOW TABLES")))
@@ -225,8 +228,11 @@ def test_rows_that_cannot_be_understood_are_said_and_nothing_is_done(old: Databa
         connection.exec_driver_sql("UPDATE referral SET created_at = 0 WHERE id < 3")
         connection.exec_driver_sql("DROP TRIGGER accept_only_one_row")
         connection.exec_driver_sql("INSERT INTO task_manager VALUES (4, 0, NOW())")
+        connection.exec_driver_sql("DELETE FROM referral_scheme_condition_table WHERE referral_scheme_id = 2")
     told = adopt(old)
     assert told.returncode == 1
+    assert "stops: The active scheme 2 asks for no condition, so that no referral could" in told.stdout
+    assert "The active scheme 3 asks for no condition" not in told.stdout
     assert "stops: 2 rows of referral have no valid created_at." in told.stdout
     assert "stops: There are 2 rows of task_manager instead of one." in told.stdout
 
