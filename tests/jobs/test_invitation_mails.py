@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from sqlalchemy.orm import Session
 from jobs.invitation_mails import Sender
 from jobs.job import Job
 from jobs.mail_events import handle
-from portal.clients.aws import Message
 from portal.errors import Upstream
 from portal.events import Actor, Event
 from portal.referrals.invitations.corrections import send_again
@@ -37,6 +35,8 @@ from tests.referrals.inviting import (
     add_active_scheme,
     invitations,
     invite_all,
+    kinds,
+    notice,
     post_of,
     readable,
     token_of,
@@ -91,16 +91,6 @@ def mails(sandbox: RunningSandbox, invitation: Invitation) -> list[dict[str, Any
     return [effect for effect in sandbox.client.effects("mail") if effect["key"] == key]
 
 
-def notice(invitation: Invitation, kind: str, **about: object) -> Message:
-    """Return a notice of SES about the mail of an invitation."""
-    body = {
-        "notificationType": kind,
-        "mail": {"source": f"bounce+{invitation.mail_key}@mail.waybill.example", "messageId": "m"},
-        kind.lower(): {"timestamp": "2026-11-20T12:00:00.000Z", **about},
-    }
-    return Message("m", "r", json.dumps(body), 1)
-
-
 def let_it_be_due(runtime: Runtime) -> None:
     with runtime.writer() as session:
         session.execute(update(Work).values(due_at=LONG_AGO))
@@ -109,13 +99,6 @@ def let_it_be_due(runtime: Runtime) -> None:
 def work_left(runtime: Runtime) -> list[Work]:
     with runtime.writer() as session:
         return list(session.scalars(select(Work)))
-
-
-def kinds(runtime: Runtime) -> list[str]:
-    with runtime.writer() as session:
-        return list(
-            session.scalars(select(Event.kind).where(Event.subject == "invitation").order_by(Event.id))
-        )
 
 
 def take_notices(runtime: Runtime, until: str) -> None:
@@ -293,39 +276,6 @@ def test_a_mail_whose_worker_always_stops_is_given_up(runtime: Runtime, pool: Th
     (invitation,) = invitations(runtime)
     assert (invitation.mail_status, work_left(runtime)) == (MailStatus.UNKNOWN, [])
     assert "worker stopping" in (invitation.mail_reason or "")
-
-
-def test_notices_in_any_order_leave_the_last_word_to_the_complaint(runtime: Runtime) -> None:
-    invite_all(runtime, "ana@example.com")
-    (invitation,) = invitations(runtime)
-    job = Job("mail-events", runtime)
-    for kind in ("Complaint", "Delivery", "Bounce", "Complaint"):
-        handle(job, [notice(invitation, kind)])
-    (invitation,) = invitations(runtime)
-    assert invitation.mail_status == MailStatus.COMPLAINED
-    assert job.counters["duplicate"] == 3
-
-
-@pytest.mark.parametrize("first", ["Delivery", "Bounce"])
-def test_an_absent_persons_answer_does_not_undo_a_delivery(runtime: Runtime, first: str) -> None:
-    invite_all(runtime, "ana@example.com")
-    (invitation,) = invitations(runtime)
-    job = Job("mail-events", runtime)
-    both = [notice(invitation, "Delivery"), notice(invitation, "Bounce", bounceType="Transient")]
-    for one in both if first == "Delivery" else reversed(both):
-        handle(job, [one])
-    assert invitations(runtime)[0].mail_status == MailStatus.DELIVERED
-    handle(job, [notice(invitation, "Bounce", bounceType="Permanent")])
-    assert invitations(runtime)[0].mail_status == MailStatus.BOUNCED
-
-
-def test_a_bounce_that_need_not_last_is_told_from_one_that_does(runtime: Runtime) -> None:
-    invite_all(runtime, "ana@example.com")
-    (invitation,) = invitations(runtime)
-    handle(Job("mail-events", runtime), [notice(invitation, "Bounce", bounceType="Transient")])
-    (invitation,) = invitations(runtime)
-    assert (invitation.mail_status, kinds(runtime)[-1]) == ("soft-bounced", "invitation.mail-soft-bounced")
-    assert (invitation.mail_reason or "").startswith("Transient bounce")
 
 
 def test_a_complaint_about_an_earlier_mail_stops_the_one_that_was_sent_again(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal.clients.aws import Message
 from portal.crypto import DataCipher, new_link_token
 from portal.db import Base, Database
-from portal.events import Actor
+from portal.events import Actor, Event
 from portal.referrals.invitations.models import Invitation
 from portal.referrals.invitations.service import Answer, Post, Request, invite
 from portal.referrals.models import ReferralScheme, Reward
@@ -93,6 +95,24 @@ def token_of(runtime: Runtime, invitation: Invitation) -> str:
     """Return the token of an invitation's link."""
     assert invitation.token is not None
     return runtime.cipher.decrypt(invitation.token).decode()
+
+
+def notice(invitation: Invitation, kind: str, **about: object) -> Message:
+    """Return a notice of SES about the mail of an invitation."""
+    body = {
+        "notificationType": kind,
+        "mail": {"source": f"bounce+{invitation.mail_key}@mail.waybill.example", "messageId": "m"},
+        kind.lower(): {"timestamp": "2026-11-20T12:00:00.000Z", **about},
+    }
+    return Message("m", "r", json.dumps(body), 1)
+
+
+def kinds(runtime: Runtime) -> list[str]:
+    """Return what happened to invitations, oldest first."""
+    with runtime.writer() as session:
+        return list(
+            session.scalars(select(Event.kind).where(Event.subject == "invitation").order_by(Event.id))
+        )
 
 
 def readable(database: Database, cipher: DataCipher) -> str:
