@@ -79,7 +79,9 @@ _TOLD_OF_EVENTS = frozenset(
     | {"scheme_id", "send", "rule", "side", "code", "attempt", "next_at"}
 )
 # What the sender of an invitation is told of it; the rest was done by whoever got it.
-_BY_THE_SENDER = ("invitation.created", "invitation.sent-again", "invitation.corrected", "invitation.mail-")
+_BY_THE_SENDER = tuple(
+    f"invitation.{what}" for what in ("created", "sent-again", "corrected", "reopened", "mail-")
+)
 _NOT_INCLUDED = {
     "orders": "Orders are not part of this: ask for them by order number or e-mail in the portal.",
     "other_people": "Addresses and user ids of others are left out, also of those whom the person invited.",

@@ -75,7 +75,8 @@ REFERRAL_TRANSITIONS: dict[ReferralStatus, frozenset[ReferralStatus]] = {
     ReferralStatus.CONVERTED: frozenset(),
     # By late word of what happened before the end, and by nothing else.
     ReferralStatus.EXPIRED: frozenset({ReferralStatus.QUALIFYING}),
-    ReferralStatus.CANCELLED: frozenset(),
+    # Of an invitation, when the correction that cancelled it is taken back; of a referral never.
+    ReferralStatus.CANCELLED: frozenset({ReferralStatus.INVITED}),
 }
 
 REVIEW_TRANSITIONS: dict[Review, frozenset[Review]] = {

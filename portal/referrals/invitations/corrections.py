@@ -14,6 +14,7 @@ from portal.referrals.invitations.models import Invitation
 from portal.referrals.invitations.service import (
     COMPLAINED,
     INVALID,
+    INVITED,
     MAIL_WORK,
     SUBJECT,
     Post,
@@ -42,6 +43,7 @@ def send_again(
 
     To the same address it stays the same invitation. Another address is another person: the invitation is
     cancelled, its link leads nowhere, and a successor takes its place; the events of both name the other.
+    The successor is new, or that which an earlier correction cancelled, so that a mistake can be taken back.
     Raises Conflict when nothing may be sent now, InvalidInput for an address that cannot be sent to.
     """
     invitation = session.get(Invitation, invitation_id, with_for_update=True, populate_existing=True)
@@ -83,7 +85,9 @@ def _send_to_another(
     session: Session, invitation: Invitation, address: str, post: Post, actor: Actor, now: datetime
 ) -> int:
     request = Request(invitation.referrer_user_id, [_checked(address)], invitation.scheme_id)
-    if refusal := refusal_of(session, request, post.cipher):
+    refusal = refusal_of(session, request, post.cipher)
+    earlier = _find_cancelled(session, request, post) if refusal is INVITED else None
+    if refusal is not None and earlier is None:
         raise Conflict(refusal.reason, code=refusal.code)
     cancelled = session.execute(
         update(Invitation)
@@ -95,12 +99,46 @@ def _send_to_another(
     )
     if not isinstance(cancelled, CursorResult) or cancelled.rowcount != 1:
         raise Conflict("The invitation was answered meanwhile.", code="invitation-closed")
-    successor = add_invitation(
-        session, request, invitation.scheme_id, address, post, actor, now, predecessor_id=invitation.id
-    )
+    if earlier is not None:
+        successor = _reopen(session, earlier, invitation, address, post, actor, now)
+    else:
+        successor = add_invitation(
+            session, request, invitation.scheme_id, address, post, actor, now, predecessor_id=invitation.id
+        )
     data = {"successor_id": successor.id}
     events.record(session, NewEvent(SUBJECT, invitation.id, "invitation.corrected", actor, now, data))
     return successor.id
+
+
+def _find_cancelled(session: Session, request: Request, post: Post) -> Invitation | None:
+    """Return the invitation to the one address of a request if a correction has cancelled it."""
+    wanted = select(Invitation).where(
+        Invitation.referrer_user_id == request.referrer_user_id,
+        Invitation.address_index == address_index(post.cipher, request.addresses[0]),
+        Invitation.status.in_(origins(REFERRAL_TRANSITIONS, ReferralStatus.INVITED)),
+        # Whoever was erased is invited no more.
+        Invitation.address.is_not(None),
+    )
+    return session.scalar(wanted.with_for_update().execution_options(populate_existing=True))
+
+
+def _reopen(
+    session: Session,
+    earlier: Invitation,
+    predecessor: Invitation,
+    address: str,
+    post: Post,
+    actor: Actor,
+    now: datetime,
+) -> Invitation:
+    earlier.status, earlier.clicked_at = ReferralStatus.INVITED, None
+    earlier.scheme_id = predecessor.scheme_id
+    earlier.address = post.cipher.encrypt(address.encode())
+    give_link(earlier, post)
+    queue_mail(session, earlier)
+    data = {"predecessor_id": predecessor.id, "send": earlier.sends}
+    events.record(session, NewEvent(SUBJECT, earlier.id, "invitation.reopened", actor, now, data))
+    return earlier
 
 
 def _checked(address: str) -> str:

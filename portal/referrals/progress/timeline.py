@@ -11,6 +11,7 @@ _LOOKS = {
     "invitation.created": ("info", "send", "Invited"),
     "invitation.sent-again": ("info", "send", "Invitation sent again"),
     "invitation.corrected": ("info", "send", "Address corrected: another invitation took the place"),
+    "invitation.reopened": ("info", "send", "Correction taken back: invited again"),
     "invitation.clicked": ("info", "link", "Link followed"),
     "invitation.started": ("ok", "user", "Invitation answered by a sign-up"),
     "invitation.mail-sent": ("ok", "mail", "Mail sent"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from portal.errors import Conflict, InvalidInput, NotFound, WaybillError
 from portal.events import Actor, timeline
@@ -84,6 +84,35 @@ def test_another_address_gets_a_successor_and_the_old_link_leads_nowhere(runtime
     )
     assert not clicks(runtime, old_token)
     assert (kinds(runtime, 1)[-1], kinds(runtime, 2)) == ("invitation.corrected", ["invitation.created"])
+
+
+def test_a_correction_can_be_taken_back_and_the_first_invitation_is_open_again(runtime: Runtime) -> None:
+    assert again(runtime, "ana@example.com") == 2
+    wrong = token_of(runtime, invitations(runtime)[1])
+    with runtime.writer() as session:
+        session.execute(delete(Work))
+    assert again(runtime, "Anna@example.com", invitation_id=2) == 1
+    first, second = invitations(runtime)
+    assert (first.status, first.mail_status, first.sends) == ("invited", MailStatus.QUEUED, 2)
+    assert (second.status, second.token_hash) == (ReferralStatus.CANCELLED, None)
+    assert not clicks(runtime, wrong)
+    assert clicks(runtime, token_of(runtime, first))
+    with runtime.writer() as session:
+        assert session.scalars(select(Work.reference)).all() == [1]
+    assert kinds(runtime, 1) == [
+        "invitation.created",
+        "invitation.corrected",
+        "invitation.reopened",
+        "invitation.clicked",
+    ]
+
+
+def test_a_correction_is_not_taken_back_to_somebody_who_was_erased(runtime: Runtime) -> None:
+    again(runtime, "ana@example.com")
+    with runtime.writer() as session:
+        session.execute(delete(Work))
+        session.execute(update(Invitation).where(Invitation.id == 1).values(address=None))
+    assert refused(runtime, "anna@example.com", invitation_id=2).code == "already-invited"
 
 
 def refused(runtime: Runtime, address: str | None = None, invitation_id: int = 1) -> WaybillError:
