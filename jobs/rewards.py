@@ -14,7 +14,14 @@ from portal.clients import rewards as client
 from portal.clients.breaker import Breakers
 from portal.errors import Upstream
 from portal.referrals.rewards import room as reward_room
-from portal.referrals.rewards.deliveries import Delivered, Delivery, Outcome, record_outcomes, take_deliveries
+from portal.referrals.rewards.deliveries import (
+    Delivered,
+    Delivery,
+    NotThere,
+    Outcome,
+    record_outcomes,
+    take_deliveries,
+)
 from portal.referrals.rewards.earnings import LANE, WORK_KIND
 
 _AT_ONCE = 8
@@ -105,11 +112,14 @@ class Courier:
         self._breakers.passed(LANE)
         return Outcome(delivery, delivered)
 
-    def _call(self, delivery: Delivery) -> Delivered:
+    def _call(self, delivery: Delivery) -> Delivered | NotThere:
         """Deliver a reward, unless an earlier attempt turns out to have done so."""
         system = self._runtime.systems["rewards"]
-        answer = system.outcome(delivery.key) if delivery.is_repeated else None
+        asks = delivery.is_repeated or delivery.only_asks
+        answer = system.outcome(delivery.key) if asks else None
         asked = answer is not None
+        if answer is None and delivery.only_asks:
+            return NotThere()
         if answer is None:
             answer = client.grant(
                 system,

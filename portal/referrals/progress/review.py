@@ -44,7 +44,7 @@ def approve(session: Session, referral_id: int, reason: str, recorder: Recorder)
 
 
 def deny(session: Session, referral_id: int, reason: str, recorder: Recorder) -> None:
-    """Let no reward of a referral be delivered, but for those whose delivery has begun.
+    """Let no reward of a referral be delivered; where a delivery has begun, it is asked what became of it.
 
     Raises as `approve` does.
     """
@@ -55,8 +55,7 @@ def deny(session: Session, referral_id: int, reason: str, recorder: Recorder) ->
     earnings.take_back(session, recalled, recorder)
     pending = _pending(earnings.lock_grants(session, [referral_id]))
     for grant in pending:
-        earnings.release(session, grant)
-        earnings.hold(session, grant, Hold.DENIED, recorder)
+        earnings.deny(session, grant, recorder)
     if pending:
         reward_room.call_for_room(session, progress.family_id)
 

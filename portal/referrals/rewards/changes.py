@@ -31,17 +31,19 @@ _MAY_BE_THERE = frozenset(
 def push_reward(session: Session, grant_id: int, recorder: Recorder) -> None:
     """Let a reward be tried again: one whose delivery failed, or that found no room in limit or budget.
 
+    While its referral is flagged or denied, the try only asks whether the reward is there after all.
+
     Of two people who push at once one wins; the other gets a Conflict that names the winner. Raises
     NotFound when there is no such reward, and Conflict when there is still no room, or nothing to push.
     """
     progress, grant = _lock(session, grant_id)
-    if (held_by := _HELD_BY.get(progress.review)) is not None:
+    has_failed = grant.status == RewardStatus.FAILED
+    if not has_failed and (held_by := _HELD_BY.get(progress.review)) is not None:
         raise Conflict(earnings.REASONS[held_by], code=held_by)
-    if grant.status != RewardStatus.FAILED and not waits_for_room(grant):
+    if not has_failed and not waits_for_room(grant):
         raise _not_pushable(grant)
     data = earnings.told(grant) | {"code": grant.code}
     grant.pushed_by, grant.pushed_at = recorder.actor.name, recorder.now
-    has_failed = grant.status == RewardStatus.FAILED
     if has_failed:
         grant.status, grant.ended_at = RewardStatus.EARNED, None
     session.flush()

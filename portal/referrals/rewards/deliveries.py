@@ -14,6 +14,7 @@ from portal.errors import Upstream
 from portal.referrals.progress.models import ReferralProgress
 from portal.referrals.recorder import Recorder
 from portal.referrals.rewards import budget, earnings
+from portal.referrals.rewards import room as reward_room
 from portal.referrals.rewards.models import RewardGrant
 from portal.referrals.states import REWARD_TRANSITIONS, Review, RewardStatus
 from portal.transitions import origins
@@ -21,15 +22,18 @@ from portal.work import Claimed, Moved
 
 # Seconds before each retry.
 RETRY = (5.0, 30.0, 120.0, 600.0, 3600.0)
-# How long a delivery that has begun is left alone before it is looked at whether its review has ended.
-_REVIEW_PAUSE = timedelta(minutes=1)
+# While a review says so, nothing is delivered.
+_HELD = (Review.FLAGGED, Review.DENIED)
 # Claims beyond the attempts of a delivery that its worker may cost before it is held to be the cause.
 _CRASHES_ALLOWED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One attempt to deliver a reward, under a key that is the same in every attempt."""
+    """One attempt to deliver a reward, under a key that is the same in every attempt.
+
+    With `only_asks` nothing is delivered: it is asked whether an earlier attempt has done so.
+    """
 
     claimed: Claimed
     key: str
@@ -40,6 +44,7 @@ class Delivery:
     amount: Decimal
     currency: str
     attempts: int
+    only_asks: bool
 
     @property
     def is_repeated(self) -> bool:
@@ -61,17 +66,22 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class NotThere:
+    """No attempt has delivered the reward, and this one only asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one attempt came to."""
 
     delivery: Delivery
-    came_of_it: Delivered | Upstream
+    came_of_it: Delivered | NotThere | Upstream
 
 
 def take_deliveries(session: Session, claims: Sequence[Claimed]) -> list[Delivery]:
     """Return what claimed work is about, and end the work of rewards that are not to be delivered.
 
-    A delivery that has begun, and whose referral was flagged since, is put off until somebody has decided.
+    A delivery that has begun, and whose referral was flagged or denied since, only asks what became of it.
     """
     if not claims:
         return []
@@ -79,16 +89,12 @@ def take_deliveries(session: Session, claims: Sequence[Claimed]) -> list[Deliver
     grants = {
         grant.id: grant for grant in session.scalars(select(RewardGrant).where(RewardGrant.id.in_(ids)))
     }
-    flagged = _flagged(session, [grant.referral_id for grant in grants.values()])
-    again_at = database_now(session) + _REVIEW_PAUSE
-    deliveries, idle, put_off = [], [], []
+    held = _held(session, [grant.referral_id for grant in grants.values()])
+    deliveries, idle = [], []
     for claimed in claims:
         grant = grants.get(claimed.reference)
         if grant is None or grant.status != RewardStatus.EARNED:
             idle.append(claimed.id)
-            continue
-        if grant.referral_id in flagged:
-            put_off.append(Moved(claimed.id, claimed.lane, claimed.attempt - 1, again_at))
             continue
         deliveries.append(
             Delivery(
@@ -101,32 +107,58 @@ def take_deliveries(session: Session, claims: Sequence[Claimed]) -> list[Deliver
                 grant.amount,
                 grant.currency,
                 grant.attempts,
+                only_asks=grant.referral_id in held,
             )
         )
     work.finish(session, idle)
-    work.move_on(session, put_off)
     return deliveries
 
 
-def _flagged(session: Session, referral_ids: Sequence[int]) -> set[int]:
-    waits = select(ReferralProgress.referral_id).where(
-        ReferralProgress.referral_id.in_(referral_ids), ReferralProgress.review == Review.FLAGGED
+def _held(session: Session, referral_ids: Sequence[int]) -> set[int]:
+    held = select(ReferralProgress.referral_id).where(
+        ReferralProgress.referral_id.in_(referral_ids), ReferralProgress.review.in_(_HELD)
     )
-    return set(session.scalars(waits))
+    return set(session.scalars(held))
 
 
 def record_outcomes(session: Session, outcomes: Sequence[Outcome], recorder: Recorder) -> None:
     """Write what attempts came to; of those whose lease has run out to somebody else, nothing."""
+    absent = [one.delivery.referral_id for one in outcomes if isinstance(one.came_of_it, NotThere)]
+    # First of all, as everybody does who locks them; what was decided since is what counts.
+    reviewed = earnings.lock_referrals(session, absent) if absent else {}
     owned = work.still_owned(session, [outcome.delivery.claimed for outcome in outcomes])
     clock = database_now(session)
     mine = {one.delivery.grant_id: one for one in outcomes if one.delivery.claimed.id in owned}
     grants = earnings.lock_in_order(session, list(mine))
+    with_room = set()
     for grant in sorted(grants, key=lambda one: (one.family_id, one.id)):
-        outcome = mine[grant.id]
-        if isinstance(outcome.came_of_it, Delivered):
-            _delivered(session, outcome.delivery, outcome.came_of_it, recorder)
-        else:
-            _failed(session, outcome.delivery, outcome.came_of_it, clock, recorder)
+        delivery, came_of_it = mine[grant.id].delivery, mine[grant.id].came_of_it
+        if isinstance(came_of_it, Delivered):
+            _delivered(session, delivery, came_of_it, recorder)
+        elif isinstance(came_of_it, Upstream):
+            _failed(session, delivery, came_of_it, clock, recorder)
+        elif (review := reviewed[grant.referral_id].review) not in _HELD:
+            again = Moved(delivery.claimed.id, delivery.claimed.lane, delivery.claimed.attempt - 1, clock)
+            work.move_on(session, [again])
+        elif _hold_back(session, delivery, grant, review, recorder):
+            with_room.add(grant.family_id)
+    for family_id in sorted(with_room):
+        reward_room.call_for_room(session, family_id)
+
+
+def _hold_back(
+    session: Session, delivery: Delivery, grant: RewardGrant, review: str, recorder: Recorder
+) -> bool:
+    """Let a reward that is not there wait as its referral does; return whether that makes room."""
+    work.finish(session, [delivery.claimed.id])
+    if grant.status != RewardStatus.EARNED:
+        return False
+    grant.attempts += 1
+    earnings.take_back(session, [grant], recorder)
+    if review != Review.DENIED:
+        return False
+    earnings.deny(session, grant, recorder)
+    return True
 
 
 def _delivered(session: Session, delivery: Delivery, delivered: Delivered, recorder: Recorder) -> None:

@@ -168,6 +168,12 @@ def release(session: Session, grant: RewardGrant) -> None:
     _give_back(session, grant, set_aside_as(grant))
 
 
+def deny(session: Session, grant: RewardGrant, recorder: Recorder) -> None:
+    """Let a pending reward wait without what is set aside for it, since a review denied it."""
+    release(session, grant)
+    hold(session, grant, Hold.DENIED, recorder)
+
+
 def cancel(session: Session, grant: RewardGrant, code: str, reason: str, recorder: Recorder) -> None:
     """Cancel a reward that is locked and will not be delivered."""
     part = set_aside_as(grant)

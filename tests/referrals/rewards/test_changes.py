@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -14,10 +15,11 @@ from portal.events import Actor, AuditEntry
 from portal.referrals.progress.models import ReferralProgress
 from portal.referrals.recorder import Recorder
 from portal.referrals.rewards.changes import adjust_reward, cancel_reward, push_reward
+from portal.referrals.rewards.deliveries import take_deliveries
 from portal.referrals.rewards.models import RewardGrant
 from portal.referrals.schemes.models import SchemeBudget
 from portal.referrals.states import Review, RewardStatus
-from portal.work import Work
+from portal.work import Work, claim
 from tests.referrals.scenes import REFERRER, Scene
 
 ANA, BOB = "ana", "bob"
@@ -119,17 +121,19 @@ def test_a_reward_in_review_cannot_be_pushed_past_it(scene: Scene) -> None:
     assert refused.value.code == "in-review"
 
 
-@pytest.mark.parametrize(("review", "code"), [(Review.DENIED, "denied"), (Review.FLAGGED, "in-review")])
-def test_a_failed_reward_of_a_referral_that_is_held_cannot_be_pushed(
-    scene: Scene, review: Review, code: str
+@pytest.mark.parametrize("review", [Review.DENIED, Review.FLAGGED])
+def test_a_failed_reward_of_a_referral_that_is_held_is_only_asked_for_when_it_is_pushed(
+    scene: Scene, review: Review
 ) -> None:
-    grant_id = failed(scene)
+    grant_id = failed(scene, UNKNOWN)
     with scene.database.writer() as session:
         session.execute(update(ReferralProgress).values(review=review))
-    with pytest.raises(Conflict) as refused:
-        push(scene, grant_id)
-    assert refused.value.code == code
-    assert scene.grants()["referrer"].status == "failed"
+    push(scene, grant_id)
+    with scene.database.writer() as session:
+        claims = claim(session, "reward", limit=8, lease=timedelta(minutes=1), token="mine")
+        assert [(one.grant_id, one.only_asks) for one in take_deliveries(session, claims)] == [
+            (grant_id, True)
+        ]
 
 
 def test_a_reward_without_room_is_earned_when_it_is_pushed_after_the_budget_was_raised(scene: Scene) -> None:
