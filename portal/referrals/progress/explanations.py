@@ -15,6 +15,10 @@ from portal.referrals.states import ReferralStatus, Review, RewardStatus
 
 _DELIVERED = frozenset({RewardStatus.FULFILLED, RewardStatus.SENT, RewardStatus.REDEEMED})
 _UNDER_WAY = frozenset({RewardStatus.EARNED})
+_UNLESS_THERE = {
+    Review.FLAGGED: "it waits for somebody to decide about the referral",
+    Review.DENIED: "it is not delivered, since a review denied it",
+}
 
 
 class CheckState(StrEnum):
@@ -167,15 +171,18 @@ def _why_grants(progress: ReferralProgress, checks: Sequence[Check], grants: Seq
         return Why("wait", "It has converted, and its rewards are not recorded yet.", progress.ended_at)
     if all(grant.status in _DELIVERED for grant in grants):
         return Why("ok", "Rewarded: both rewards are delivered.", progress.ended_at)
-    parts = [_of_grant(grant) for grant in grants if grant.status not in _DELIVERED]
-    waits = all(grant.status in _DELIVERED | _UNDER_WAY for grant in grants)
+    unless_there = _UNLESS_THERE.get(Review(progress.review))
+    parts = [_of_grant(grant, unless_there) for grant in grants if grant.status not in _DELIVERED]
+    waits = unless_there is None and all(grant.status in _DELIVERED | _UNDER_WAY for grant in grants)
     return Why("info" if waits else "bad", " ".join(parts), progress.ended_at)
 
 
-def _of_grant(grant: RewardGrant) -> str:
+def _of_grant(grant: RewardGrant, unless_there: str | None) -> str:
     whose = f"The {grant.side}’s reward"
     if grant.status == RewardStatus.EARNED:
         tried = f" It was tried {grant.attempts} times: {grant.reason}" if grant.reason else ""
+        if unless_there is not None:
+            return f"{whose} may be there, and is asked for: if it is not, {unless_there}.{tried}"
         return f"{whose} is earned, and its delivery is under way.{tried}"
     words = {
         RewardStatus.PENDING: "waits",

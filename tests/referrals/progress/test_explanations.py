@@ -15,8 +15,10 @@ from portal.referrals.progress.explanations import (
     PassedRun,
     Polls,
     check_condition,
+    why_not_rewarded,
 )
 from portal.referrals.progress.models import ConditionEvidence, ReferralProgress, SpendSeen
+from portal.referrals.rewards.models import RewardGrant
 from portal.referrals.schemes.queries import AskedCondition
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -125,3 +127,24 @@ def test_a_cancelled_referral_waits_for_nothing() -> None:
 
 def test_a_threshold_that_is_no_amount_is_not_shown() -> None:
     assert check(AskedCondition(3, "spend", "spend", 3, {"threshold": "much"})).threshold is None
+
+
+@pytest.mark.parametrize(
+    ("review", "tone", "said"),
+    [
+        ("pending", "info", "is earned, and its delivery is under way."),
+        ("flagged", "bad", "if it is not, it waits for somebody to decide about the referral."),
+        ("denied", "bad", "if it is not, it is not delivered, since a review denied it."),
+    ],
+)
+def test_of_a_delivery_that_had_begun_it_is_told_what_the_review_makes_of_it(
+    review: str, tone: str, said: str
+) -> None:
+    progress = ReferralProgress(status="converted", review=review, ended_at=NOW)
+    grants = [
+        RewardGrant(side="recruit", status="sent"),
+        RewardGrant(side="referrer", status="earned", attempts=1, reason="The reward system answered 503."),
+    ]
+    why = why_not_rewarded(progress, [], grants)
+    assert (why.tone, said in why.text) == (tone, True)
+    assert why.text.endswith("It was tried 1 times: The reward system answered 503.")
