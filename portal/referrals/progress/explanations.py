@@ -1,15 +1,16 @@
 """Why a referral is rewarded or not: each condition with its evidence or what it waits for. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from portal.referrals.progress.models import ADOPTED, ConditionEvidence, ReferralProgress, SpendSeen
 from portal.referrals.progress.service import OPEN, SPEND
 from portal.referrals.rewards.models import RewardGrant
+from portal.referrals.schemes.conditions import threshold_in
 from portal.referrals.schemes.queries import AskedCondition
 from portal.referrals.states import ReferralStatus, Review, RewardStatus
 
@@ -273,13 +274,8 @@ def _asked_by(known: Known, polls: Polls, until: datetime | None) -> PassedRun |
 
 
 def _asked_amount(asked: AskedCondition) -> tuple[Decimal | None, str | None]:
-    data: Mapping[str, Any] = asked.data
-    try:
-        threshold = Decimal(str(data["threshold"])) if "threshold" in data else None
-    except InvalidOperation:
-        threshold = None
-    currency = data.get("currency")
-    return threshold, currency if isinstance(currency, str) else None
+    currency = asked.data.get("currency")
+    return threshold_in(asked.data), currency if isinstance(currency, str) else None
 
 
 def _list(names: Sequence[str]) -> str:

@@ -1,6 +1,8 @@
 """What the rows of conditions say: what meets them, and the data by which a scheme asks for them."""
 
 import json
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import select
@@ -45,3 +47,15 @@ def data_of(stored: str) -> dict[str, Any]:
         return {}
     currency = told.get("currency")
     return told | {"currency": currency.strip().upper()} if isinstance(currency, str) else told
+
+
+def threshold_in(data: Mapping[str, Any]) -> Decimal | None:
+    """Return the amount from which on a spend meets a condition; None when none can be read.
+
+    Also one that the old service left as a number: by its digits, not by the binary number next to them.
+    """
+    try:
+        threshold = Decimal(str(data["threshold"]))
+    except (KeyError, InvalidOperation):
+        return None
+    return threshold if threshold.is_finite() else None

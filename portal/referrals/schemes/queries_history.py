@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
@@ -17,7 +16,7 @@ from portal.referrals.progress.service import OPEN, SPEND
 from portal.referrals.rewards.earnings import REFERRER, Hold
 from portal.referrals.rewards.models import RewardGrant
 from portal.referrals.rewards.queries_budget import SET_ASIDE
-from portal.referrals.schemes.conditions import event_types
+from portal.referrals.schemes.conditions import event_types, threshold_in
 from portal.referrals.schemes.models import ReferrerUsage
 from portal.referrals.schemes.queries import Scheme
 from portal.referrals.schemes.try_on_history import Asked, Past, Spend, TriedTerms
@@ -153,11 +152,7 @@ def tried_terms(scheme: Scheme) -> TriedTerms:
 
 
 def _asked(event_type: str, data: Mapping[str, Any]) -> Asked:
-    try:
-        threshold = Decimal(str(data["threshold"])) if "threshold" in data else None
-    except InvalidOperation:
-        threshold = None
-    return Asked(event_type, threshold, data.get("currency"))
+    return Asked(event_type, threshold_in(data), data.get("currency"))
 
 
 @dataclass(frozen=True, slots=True)

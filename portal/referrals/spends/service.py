@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from portal.referrals.progress.known_users import lock_users
 from portal.referrals.progress.models import ReferralProgress, SpendSeen
 from portal.referrals.progress.service import OPEN, SPEND, Evidence, meet_condition
 from portal.referrals.recorder import Recorder
-from portal.referrals.schemes.conditions import condition_met_by, data_of
+from portal.referrals.schemes.conditions import condition_met_by, data_of, threshold_in
 
 _BY_STATUS = "FORCE INDEX (ix_referral_progress_status_referral_id)"
 # By the condition it would look at all who ever met it.
@@ -147,14 +147,9 @@ def _walk(status: str, after: int, before: int | None, limit: int) -> Select[int
 @lru_cache(maxsize=1024)
 def threshold_of(data: str) -> Spend | None:
     """Read the threshold of a condition's data; None when there is none that can be read."""
-    try:
-        told = data_of(data)
-        threshold, currency = Decimal(told["threshold"]), told["currency"]
-    except (ValueError, TypeError, KeyError, InvalidOperation):
-        return None
-    if not isinstance(currency, str) or not threshold.is_finite():
-        return None
-    return Spend(threshold, currency)
+    told = data_of(data)
+    threshold, currency = threshold_in(told), told.get("currency")
+    return Spend(threshold, currency) if threshold is not None and isinstance(currency, str) else None
 
 
 def verdict_on(spend: Spend, threshold: Spend | None) -> Verdict:

@@ -46,6 +46,13 @@ def test_the_threshold_is_read_exactly() -> None:
     assert threshold_of('{"threshold": "100.00", "currency": "USD"}') == THRESHOLD
 
 
+@pytest.mark.parametrize("written", ["100.70", '"100.70"', "100.7"])
+def test_a_spend_that_equals_a_threshold_meets_it_also_where_that_is_a_number(written: str) -> None:
+    threshold = threshold_of(f'{{"threshold": {written}, "currency": "USD"}}')
+    assert verdict_on(Spend(Decimal("100.70"), "USD"), threshold) == "met"
+    assert verdict_on(Spend(Decimal("100.69"), "USD"), threshold) == "below"
+
+
 @pytest.mark.parametrize(
     "data",
     [
