@@ -1,6 +1,5 @@
 """What support staff do about a user's referrals: review, push, adjust, send again."""
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -13,13 +12,12 @@ from portal.referrals.invitations import corrections
 from portal.referrals.progress import review
 from portal.referrals.progress.views import Refused, page_address, refused_page
 from portal.referrals.rewards import changes as reward_changes
+from portal.referrals.schemes.proposals import AMOUNT
 from portal.referrals.views_values import post, recorder
 from portal.web.context import actor, runtime, write, writing
 from portal.web.permissions import support
 
 blueprint = Blueprint("user_actions", __name__)
-# Decimal itself would also read 1_000, 1e5 and digits of other scripts.
-_AMOUNT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,2})?")
 _REVIEWS = {
     "approve": (review.approve, "The referral is approved."),
     "deny": (review.deny, "The referral is denied."),
@@ -116,6 +114,6 @@ def _do(
 
 
 def _amount(written: str) -> Decimal:
-    if not _AMOUNT.fullmatch(written.strip()):
+    if not AMOUNT.fullmatch(written.strip()):
         raise InvalidInput("Enter an amount such as 12.50.", field="amount")
     return Decimal(written.strip())

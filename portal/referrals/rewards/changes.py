@@ -72,7 +72,9 @@ def adjust_reward(session: Session, grant_id: int, amount: Decimal, reason: str,
     """
     words = read_reason(reason)
     if not amount.is_finite() or not 0 < amount < _HIGHEST or amount != round(amount, 2):
-        raise InvalidInput("The amount is above 0, with at most 2 decimals.", field="amount")
+        raise InvalidInput(
+            "The amount is above 0 and below 10000000000, with at most 2 decimals.", field="amount"
+        )
     _, grant = _lock(session, grant_id)
     _require_undelivered(grant)
     before, part = grant.amount, earnings.set_aside_as(grant)

@@ -24,10 +24,9 @@ from portal.errors import InvalidInput, WaybillError
 from portal.referrals.progress.service import SPEND
 from portal.referrals.schemes.catalogue import NewCondition, NewReward
 from portal.referrals.schemes.periods import PeriodType, period_type
-from portal.referrals.schemes.proposals import Ask, SchemeTerms
+from portal.referrals.schemes.proposals import AMOUNT, Ask, SchemeTerms
 from portal.referrals.schemes.queries import KnownCondition, RewardOffer, Scheme
 
-_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _ROW = re.compile(r"conditions\[(\d+)\](?:\.data)?(?:\.(\w+))?")
 
@@ -37,13 +36,13 @@ def _strip(text: str | None) -> str | None:
 
 
 class AmountField(DecimalField):
-    """An amount of money: Decimal itself would also read 1_000, 1e5, NaN and digits of other scripts."""
+    """An amount of money, in plain digits."""
 
     def process_formdata(self, valuelist: Sequence[str]) -> None:
         written = valuelist[0].strip() if valuelist else ""
         self.data = None
         if written:
-            if not _AMOUNT.fullmatch(written):
+            if not AMOUNT.fullmatch(written):
                 raise ValueError("Enter an amount such as 12.50, with at most two decimals.")
             self.data = Decimal(written)
 

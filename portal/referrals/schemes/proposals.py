@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -18,6 +18,8 @@ MOST_CONDITIONS = 50
 _LONGEST_DATA = 10_000
 _LONGEST_PERIOD = 10_000
 _HIGHEST_LIMIT = 1_000_000
+# Decimal itself would also read 1_000, 1e5, NaN and digits of other scripts.
+AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
 _HIGHEST_AMOUNT = Decimal("999999999999.99")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -151,14 +153,11 @@ def _of_data(
         yield FieldError(field, f"The data of a condition has at most {_LONGEST_DATA} characters.")
     if condition.event_type != SPEND:
         return
-    try:
-        threshold = Decimal(data.get("threshold", ""))
-    except (InvalidOperation, TypeError, ValueError):
-        threshold = Decimal("NaN")
-    if not isinstance(data.get("threshold"), str) or not threshold.is_finite():
+    written = data.get("threshold")
+    if not isinstance(written, str) or not AMOUNT.fullmatch(written):
         yield FieldError(f"{field}.threshold", 'The threshold of a spend is a text such as "100.00".')
     else:
-        yield from check_amount(threshold, f"{field}.threshold", at_least=Decimal("0.01"))
+        yield from check_amount(Decimal(written), f"{field}.threshold", at_least=Decimal("0.01"))
     if not _is_currency(data.get("currency")):
         yield FieldError(
             f"{field}.currency",

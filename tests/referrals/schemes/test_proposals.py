@@ -39,7 +39,21 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"conditions": (Ask(3, SPEND_DATA | {"threshold": "NaN"}),)}, "conditions[0].data.threshold"),
     ({"conditions": (Ask(3, SPEND_DATA | {"threshold": "0"}),)}, "conditions[0].data.threshold"),
     ({"conditions": (Ask(3, SPEND_DATA | {"threshold": "1.001"}),)}, "conditions[0].data.threshold"),
-    ({"conditions": (Ask(3, SPEND_DATA | {"threshold": "1e400"}),)}, "conditions[0].data.threshold"),
+    *(
+        ({"conditions": (Ask(3, SPEND_DATA | {"threshold": written}),)}, "conditions[0].data.threshold")
+        for written in (
+            "1e400",
+            "1e2",
+            "1_000",
+            "\uff11\uff10\uff10",
+            " 100",
+            "100.00\n",
+            "+1",
+            "-1",
+            "1 000",
+            ".5",
+        )
+    ),
     ({"conditions": (Ask(3, SPEND_DATA | {"currency": None}),)}, "conditions[0].data.currency"),
     ({"conditions": tuple(Ask(1, {}) for _ in range(51))}, "conditions"),
 ]
