@@ -133,6 +133,7 @@ class FailedBatch(Base):
     """A batch of a poll that failed, by its range of referral ids; retried by work of kind spend-batch."""
 
     __tablename__ = "poll_failed_batch"
+    __table_args__ = (Index("ix_poll_failed_batch_first_referral_id", "first_referral_id"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     poll_run_id: Mapped[int] = mapped_column(BigId)
