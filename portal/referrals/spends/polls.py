@@ -46,6 +46,9 @@ def take(session: Session, *, owner: str, token: str, every: timedelta, lease: t
         return None
     now = database_now(session)
     known = session.get(PollOwner, task_id, populate_existing=True)
+    if known is not None and known.token == token and known.poll_run_id is not None:
+        # Taken by this token already: the answer to its commit was lost.
+        return Ownership(task_id, token, known.poll_run_id, lease)
     if not _is_due(session, known, now - every):
         return None
     if not _seize(session, task_id, now, silent_since=now - lease - _ROUNDED_OFF):

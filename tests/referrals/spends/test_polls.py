@@ -53,6 +53,13 @@ def test_while_one_polls_no_other_does(database: Database) -> None:
     assert take(database, "second", every=timedelta(0)) is None
 
 
+def test_a_poll_that_is_taken_again_after_a_lost_commit_is_the_same(database: Database) -> None:
+    ownership = took(database, "first")
+    assert took(database, "first") == ownership
+    with database.writer() as session:
+        assert len(session.scalars(select(PollRun)).all()) == 1
+
+
 def test_the_next_run_begins_when_its_time_has_come(database: Database) -> None:
     give_up(database, took(database, "first"))
     assert not task(database).in_progress
