@@ -259,7 +259,10 @@ class Poller:
         guard: Guard,
         passed: Callable[[Session], None],
     ) -> None:
-        """Write what the answer for a batch comes to, in one transaction unless very many meet theirs."""
+        """Write what the answer for a batch comes to, in one transaction unless very many meet theirs.
+
+        Of a batch that fails as a whole, what can be read of it is written before that is raised.
+        """
         recorder = recorder_of(self._job)
         judged = judge(batch, answered.amounts.spends, at=answered.at, poll_run_id=poll_run_id)
         first, *more = [
@@ -267,13 +270,17 @@ class Poller:
         ] or [judged.met]
         for some in more:
             count_met(self._job, self._runtime.transact(partial(self._meet, some, poll_run_id, guard)))
+        unreadable = answered.amounts.unreadable
+        error = spend_batches.fails_as_a_whole(batch, unreadable)
         self._runtime.reached("spend-poller.before-commit")
 
         def write(session: Session) -> Counter[str]:
             met = self._meet(first, poll_run_id, guard, session)
             keep_seen(session, judged, recorder)
+            if error is not None:
+                return met
             passed(session)
-            alone = keep_unreadable(session, poll_run_id, batch, answered.amounts.unreadable, recorder)
+            alone = keep_unreadable(session, poll_run_id, batch, unreadable, recorder)
             if alone:
                 polls.count(session, poll_run_id, failed_batches=alone)
             return met
@@ -281,6 +288,8 @@ class Poller:
         met = self._runtime.transact(write)
         self._runtime.reached("spend-poller.after-commit")
         count_met(self._job, met)
+        if error is not None:
+            raise error
         self._job.count("done", len(batch.referrals))
 
     def _meet(self, some: Sequence[Met], poll_run_id: int, guard: Guard, session: Session) -> Counter[str]:

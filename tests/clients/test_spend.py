@@ -55,7 +55,6 @@ def test_what_cannot_be_read_of_one_user_leaves_the_others_readable(
     "entries",
     [
         None,
-        [GOOD | {"amount": "1.005"}, {"user_id": 2}],
         [GOOD | {"user_id": 3}],
         [GOOD | {"user_id": [1]}],
         [GOOD, GOOD | {"currency": "CLP"}],

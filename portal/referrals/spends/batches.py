@@ -1,7 +1,7 @@
 """The batches of a poll: the walk over all open referrals, and the batches that failed on it.
 
 A batch that failed is kept by the range of its ids, and belongs to its retries from then on: polls pass it
-over. Of a batch whose answer can be read but for some users, only their referrals fail, each alone. Out of
+over. Of a batch whose answer can be read but for a few users, only their referrals fail, each alone. Out of
 retries it is an exception that a person may push; and once in each poll it is asked again by itself, so
 that hundreds of them mend themselves when a service that was away for long is back.
 """
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from portal import events, work
 from portal.db import database_now
-from portal.errors import Conflict, NotFound, WaybillError
+from portal.errors import Conflict, NotFound, Upstream, WaybillError
 from portal.events import NewEvent
 from portal.referrals.progress.models import FailedBatch
 from portal.referrals.recorder import Recorder
@@ -28,6 +28,9 @@ LANE = "spend"
 SUBJECT = "spend-batch"
 # Seconds before each retry.
 RETRY = (5.0, 30.0, 120.0, 600.0, 3600.0)
+
+# Where no amount can be read of more users than this, the batch fails as a whole: it is no matter of a user.
+MOST_UNREADABLE = 20
 
 
 class FailedRange(NamedTuple):
@@ -137,13 +140,26 @@ def keep_unreadable(
     """
     alone = [one for one in batch.referrals if one.user_id in unreadable]
     for one in alone:
-        said = unreadable[one.user_id]
-        error = WaybillError(
-            f"The spend service says of user {one.user_id} what is no amount: {said}.",
-            code="spend-unreadable",
-        )
+        error = _unreadable({one.user_id: unreadable[one.user_id]})
         keep_failure(session, poll_run_id, replace(batch, referrals=[one]), error, recorder)
     return len(alone)
+
+
+def fails_as_a_whole(batch: Batch, unreadable: Mapping[int, str]) -> Upstream | None:
+    """Return why a batch fails of which no amount can be read of too many users, or of all."""
+    is_whole = len(unreadable) > MOST_UNREADABLE or len(unreadable) == len(batch.user_ids)
+    return _unreadable(unreadable) if unreadable and is_whole else None
+
+
+def _unreadable(unreadable: Mapping[int, str]) -> Upstream:
+    (user_id, said), others = next(iter(unreadable.items())), len(unreadable) - 1
+    also = f", and so of {others} others" if others else ""
+    # The service is up: it is not for the breaker, although the batch is asked for again like any other.
+    return Upstream(
+        f"The spend service says of user {user_id} what is no amount: {said}{also}.",
+        code="spend-unreadable",
+        retryable=False,
+    )
 
 
 def keep_failure_of_exception(session: Session, failed_id: int, error: WaybillError) -> None:
