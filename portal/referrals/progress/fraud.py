@@ -28,15 +28,18 @@ VELOCITY = "referrer-velocity"
 _DAY = timedelta(days=1)
 # As many recruits of one mailbox are flagged at once; each further one is when it signs up.
 _MOST_ALIKE = 100
+# The velocity is that of the newest recruits of a referrer: of so many, no index knows the times.
+_NEWEST_RECRUITS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule that speaks, why, and the recruits that it speaks of."""
+    """A rule that speaks, why, and the recruits that it speaks of, or only some referrals of theirs."""
 
     rule: str
     reason: str
-    user_ids: frozenset[int]
+    user_ids: frozenset[int] = frozenset()
+    referral_ids: frozenset[int] = frozenset()
 
 
 def check(session: Session, progress: ReferralProgress, recorder: Recorder) -> None:
@@ -142,23 +145,28 @@ def _around(
 
 
 def _velocity(session: Session, progress: ReferralProgress, most: int) -> Iterator[Finding]:
-    day_before = progress.started_at - _DAY
+    """Find recruits, this one or later ones, who came when the referrer had `most` others within a day."""
     newest = (
-        select(ReferralProgress.started_at)
-        .where(
-            ReferralProgress.referrer_user_id == progress.referrer_user_id,
-            ReferralProgress.referral_id <= progress.referral_id,
-        )
+        select(ReferralProgress.started_at, ReferralProgress.user_id, ReferralProgress.referral_id)
+        .where(ReferralProgress.referrer_user_id == progress.referrer_user_id)
         .order_by(ReferralProgress.referral_id.desc())
-        .limit(most + 1)
+        .limit(_NEWEST_RECRUITS)
     )
-    within = [at for at in session.scalars(newest) if at > day_before]
-    if len(within) > most:
+    recruits = sorted((row.started_at, row.user_id, row.referral_id) for row in session.execute(newest))
+    beyond = [
+        last[2]
+        for first, last in zip(recruits, recruits[most:], strict=False)
+        if last[:2] >= (progress.started_at, progress.user_id) and last[0] - first[0] < _DAY
+    ]
+    if beyond:
         reason = f"The referrer has more than {most} recruits within a day."
-        yield Finding(VELOCITY, reason, frozenset({progress.user_id}))
+        # Those after the first `most` of them were beyond it without this recruit.
+        yield Finding(VELOCITY, reason, referral_ids=frozenset(beyond[: most + 1]))
 
 
 def _referrals_of(session: Session, progress: ReferralProgress, finding: Finding) -> Collection[int]:
+    if finding.referral_ids:
+        return finding.referral_ids
     if finding.user_ids == {progress.user_id}:
         return [progress.referral_id]
     others = select(ReferralProgress.referral_id).where(ReferralProgress.user_id.in_(finding.user_ids))

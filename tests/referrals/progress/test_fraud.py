@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import permutations
 
@@ -27,11 +27,12 @@ def recruit(
     referrer: int = REFERRER,
     ip: str | None = None,
     device: str | None = None,
+    at: datetime | None = None,
 ) -> None:
     """Let a user sign up who was invited."""
     address = email or f"u{user_id}@example.com"
     token = scene.invite(f"invited-{user_id}@example.com", referrer)
-    assert scene.sign_up(user_id, address, token=token, ip=ip, device=device).result == "referred"
+    assert scene.sign_up(user_id, address, at=at, token=token, ip=ip, device=device).result == "referred"
 
 
 def reasons(scene: Scene, user_id: int = RECRUIT) -> list[str]:
@@ -136,6 +137,24 @@ def test_a_referrer_over_the_velocity_is_flagged_from_there_on(scene: Scene) -> 
     for user in range(1, 7):
         recruit(scene, user)
     assert [scene.flags(user) for user in (4, 5, 6)] == [[], [fraud.VELOCITY], [fraud.VELOCITY]]
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 4, 5), (5, 4, 3, 2, 1), (2, 5, 1, 4, 3), (5, 1, 2, 3, 4)])
+def test_the_velocity_is_that_of_the_sign_ups_in_whatever_order_they_are_told_of(
+    scene: Scene, order: tuple[int, ...]
+) -> None:
+    for user in order:
+        recruit(scene, user, at=NOW + user * MINUTE)
+    assert [scene.flags(user) for user in range(1, 6)] == [[], [], [], [], [fraud.VELOCITY]]
+    assert reasons(scene, 5) == ["The referrer has more than 4 recruits within a day."]
+
+
+def test_an_old_sign_up_that_is_told_of_late_is_no_velocity(scene: Scene) -> None:
+    for user in range(1, 5):
+        recruit(scene, user)
+    recruit(scene, 5, at=NOW - timedelta(days=1))
+    recruit(scene, 6, at=NOW - timedelta(days=3))
+    assert not any(scene.flags(user) for user in range(1, 7))
 
 
 def test_a_day_later_the_referrer_may_go_on(scene: Scene) -> None:
