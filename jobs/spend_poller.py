@@ -30,7 +30,7 @@ from portal.work import Claimed
 _IDLE_SECONDS = 0.5
 # How often a poll that waits says that it is alive, at the least: a job is taken for stuck after a minute.
 _KEEP_SECONDS = 10.0
-# How long a poll goes on before it looks for retries that are due.
+# How long a poll goes on before it looks for retries that are due, which have their turn in its pace.
 _BETWEEN_RETRIES_SECONDS = 1.0
 # Conversions in one transaction, which holds the budget's row: others wait for it.
 _MEETS_AT_ONCE = 50
@@ -114,8 +114,6 @@ class Poller:
             elif ahead is None:
                 break
             asked = ahead
-            if self._runtime.monotonic() >= self._next_retry_at:
-                self._retry_due()
         complete = not self._job.stopping.is_set()
         self._runtime.transact(partial(polls.give_up, ownership=ownership, complete=complete))
         self._job.log.info("poll ends", poll_run_id=ownership.poll_run_id, complete=complete)
@@ -148,9 +146,10 @@ class Poller:
                 self._runtime.transact(partial(polls.hold, ownership=ownership))
                 self._keep_at = self._runtime.monotonic() + self._keep_every
             wait = self._wait_seconds()
-            if wait <= 0:
+            if wait > 0:
+                self._job.stopping.wait(min(wait, self._keep_every))
+            elif self._runtime.monotonic() < self._next_retry_at or not self._retry_due():
                 return True
-            self._job.stopping.wait(min(wait, self._keep_every))
         return False
 
     def _wait_seconds(self) -> float:
@@ -199,16 +198,17 @@ class Poller:
 
         self._runtime.transact(keep)
 
-    def _retry_due(self) -> None:
-        """Try one failed batch again, if one is due and the service is not known to be down."""
+    def _retry_due(self) -> bool:
+        """Try one failed batch again, if one is due and a call may be made; return whether one was tried."""
+        if self._wait_seconds() > 0:
+            return False
         self._next_retry_at = self._runtime.monotonic() + _BETWEEN_RETRIES_SECONDS
-        if self._breakers.state(LANE) == "open":
-            return
         token = self._runtime.new_id()
         claim = partial(work.claim, kind=WORK_KIND, limit=1, lease=self._lease, token=token)
-        for claimed in self._runtime.transact(claim):
-            self._breakers.begin_trial(LANE)
+        claims = self._runtime.transact(claim)
+        for claimed in claims:
             self._retry(claimed)
+        return bool(claims)
 
     def _retry(self, claimed: Claimed) -> None:
         recorder = recorder_of(self._job)
@@ -221,6 +221,7 @@ class Poller:
         def attempt() -> None:
             since = self._runtime.monotonic()
             poll_run_id, batch = self._runtime.transact(partial(_read_failed, failed_id=claimed.reference))
+            self._note_call(len(batch.referrals))
             self._write(batch, self._ask(batch, since), poll_run_id, guard, passed)
 
         try:

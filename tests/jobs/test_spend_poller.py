@@ -371,6 +371,24 @@ def test_a_poll_that_waits_for_its_pace_stays_its_own(runtime: Runtime, users: l
     assert [run.batches for run in rows(runtime, PollRun)] == [1]
 
 
+def test_a_retry_waits_for_the_pace_and_is_part_of_it(
+    runtime: Runtime, sandbox: RunningSandbox, pool: ThreadPoolExecutor, users: list[int]
+) -> None:
+    refer(runtime, users[:BATCH])
+    sandbox.client.put_fault("spend", "500", times=1)
+    poll(runtime, pool)
+    due_now(runtime)
+    runtime.settings = runtime.settings.model_copy(update={"spend_users_per_second": 0.1})
+    poller = Poller(Job("spend-poller", runtime))
+    poller._note_call(BATCH)
+    assert not poller._retry_due()
+    assert rows(runtime, FailedBatch)
+    poller = Poller(Job("spend-poller", runtime))
+    assert poller._retry_due()
+    assert not rows(runtime, FailedBatch)
+    assert poller._wait_seconds() > BATCH / 0.1 / 2
+
+
 def test_where_nobody_is_to_be_asked_the_poll_stays_its_own_as_well(
     runtime: Runtime, pool: ThreadPoolExecutor, users: list[int]
 ) -> None:
