@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import Select, and_, select, union
 from sqlalchemy.orm import Session
 
 from portal.crypto import DataCipher
@@ -277,11 +277,12 @@ def _failed_polls(session: Session, ids: Sequence[int]) -> list[tuple[int, int, 
     """Return the batches that failed around these referrals: first id, last id, and what is known of each."""
     if not ids:
         return []
+    nearest = union(*(select(_begun_before(referral_id).subquery()) for referral_id in ids)).subquery()
     retry = and_(Work.kind == WORK_KIND, Work.reference == FailedBatch.id)
     rows = (
         select(FailedBatch, Work.due_at, is_leased(database_now(session)))
+        .join(nearest, nearest.c.id == FailedBatch.id)
         .outerjoin(Work, retry)
-        .where(FailedBatch.first_referral_id <= max(ids), FailedBatch.last_referral_id >= min(ids))
     )
     return [
         (
@@ -291,6 +292,12 @@ def _failed_polls(session: Session, ids: Sequence[int]) -> list[tuple[int, int, 
         )
         for row, due_at, is_tried in session.execute(rows)
     ]
+
+
+def _begun_before(referral_id: int) -> Select[int]:
+    """Choose the one failed batch that may be about a referral: none lies across another."""
+    begun = select(FailedBatch.id).where(FailedBatch.first_referral_id <= referral_id)
+    return begun.order_by(FailedBatch.first_referral_id.desc()).limit(1)
 
 
 def _covering(failed: Iterable[tuple[int, int, FailedPoll]], referral_id: int) -> FailedPoll | None:
