@@ -198,9 +198,9 @@ def read_pushed(session: Session, ids: Sequence[int]) -> list[PushedReward]:
 
 
 def oldest_failed(session: Session, code: str, most: int) -> list[int]:
-    """Return the ids of the oldest failed rewards of a cause."""
+    """Return the ids of the oldest failed rewards of a cause, those that nobody has pushed yet first."""
     failed = select(RewardGrant.id).where(RewardGrant.status == RewardStatus.FAILED, RewardGrant.code == code)
-    return list(session.scalars(failed.order_by(RewardGrant.id).limit(most)))
+    return list(session.scalars(failed.order_by(RewardGrant.pushed_at, RewardGrant.id).limit(most)))
 
 
 def list_flagged(session: Session, place: Place | None) -> Page[FlaggedReferral]:

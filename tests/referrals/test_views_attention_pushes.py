@@ -109,6 +109,11 @@ def test_no_more_are_pushed_at_once_than_are_followed(shown: Scene, support: Vis
     done = support.send(f"{LIST}/rewards/push", {"code": "account-closed"})
     assert done.headers["Location"] == f"{LIST}?pushed={'_'.join(map(str, range(1, MOST_PUSHED + 1)))}#pushed"
     assert len(shown.all(Work)) == MOST_PUSHED
+    # Also when they fail again, they hold up none of the others.
+    set_grants(shown, **FAILED)
+    done = support.send(f"{LIST}/rewards/push", {"code": "account-closed"})
+    others = shown.all(RewardGrant, RewardGrant.id > MOST_PUSHED)
+    assert {grant.pushed_by for grant in others} == {"support"}
 
 
 def test_nothing_left_of_a_cause_is_said(shown: Scene, support: Visitor) -> None:
