@@ -37,7 +37,11 @@ class WebProcess:
                 env={"PATH": os.environ["PATH"]} | environ | {"PORT": str(self.port)},
                 stderr=log,
             )
-        wait_until(lambda: self.status() == 200, 60, "the web process answers")
+        try:
+            wait_until(lambda: self.status() == 200, 60, "the web process answers")
+        except AssertionError:
+            self.end()
+            raise
 
     def status(self) -> int:
         """Ask whether it lives; 0 when nothing answers."""
