@@ -72,12 +72,6 @@ def orders_by_hour(session: Session, *, now: datetime) -> list[Hour]:
     return [Hour(start, received.get(_text(start), 0), completed.get(_text(start), 0)) for start in starts]
 
 
-def open_exception_count(session: Session) -> int:
-    """Count the steps that stopped, up to MOST_OPEN and one."""
-    stopped = select(OrderStep.order_id).where(OrderStep.state == StepState.EXCEPTION)
-    return count_up_to(session, stopped, MOST_OPEN)
-
-
 def _open_exceptions(session: Session) -> tuple[int, datetime | None]:
     stopped = (
         select(OrderStep.ended_at, OrderStep.started_at)

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from portal.orders.models import PurchaseOrder
 from portal.orders.queries import count_up_to
-from portal.orders.queries_overview import figures_of, open_exception_count, orders_by_hour
+from portal.orders.queries_overview import figures_of, orders_by_hour
 from tests.orders.scenes import NOW, Scene, plain_order
 
 MIDNIGHT = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -31,7 +31,6 @@ def test_figures_count_the_day_and_what_is_open(scene: Scene) -> None:
     scene.keep_waiting("in/a.xml")
     with scene.database.reader() as session:
         figures = figures_of(session, day_start=MIDNIGHT, now=NOW)
-        assert open_exception_count(session) == 1
     assert (figures.received, figures.received_week_ago) == (3, 1)
     assert (figures.completed, figures.completed_week_ago) == (1, 0)
     assert (figures.processing, figures.exceptions, figures.waiting) == (3, 1, 1)
