@@ -3,14 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from portal import jsonrpc
@@ -135,7 +133,7 @@ class RpcEndpoint:
         if at > now - KEY_KEPT_SECONDS:
             return client
         try:
-            with self._newest() as session:
+            with self._runtime.newest() as session:
                 client = find_client(session, key_hash)
         except SQLAlchemyError as error:
             raise Refused(503, _note(error)[1], Retry_After="5") from None
@@ -143,10 +141,6 @@ class RpcEndpoint:
             self._keys.clear()
         self._keys[key_hash] = (now, client)
         return client
-
-    def _newest(self) -> AbstractContextManager[Session]:
-        database = self._runtime.database
-        return database.writer() if database.has_reader else database.reader()
 
     def _call(self, caller: Caller, name: str, params: list[Any] | dict[str, Any] | None) -> bytes:
         method = self._methods.find(name)

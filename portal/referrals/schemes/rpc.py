@@ -145,13 +145,13 @@ def create_scheme(caller: Caller, params: NewScheme) -> FullScheme:
 
 def get_one(caller: Caller, params: SchemeId) -> FullScheme:
     """Return one version of a scheme."""
-    with caller.runtime.writer() as session:
+    with caller.runtime.newest() as session:
         return FullScheme.of(get_scheme(session, params.scheme_id))
 
 
 def list_all(caller: Caller, params: Listing) -> SchemeList:
     """List versions of schemes, page by page."""
-    with caller.runtime.writer() as session:
+    with caller.runtime.newest() as session:
         found = list_schemes(
             session,
             product=params.product,
@@ -241,7 +241,7 @@ def set_budget(caller: Caller, params: Budget) -> FullScheme:
 
 def compare(caller: Caller, params: Comparison) -> Changes:
     """List the terms in which two versions differ."""
-    with caller.runtime.writer() as session:
+    with caller.runtime.newest() as session:
         found = differences(get_scheme(session, params.before_id), get_scheme(session, params.after_id))
     changes = [ChangeView(field=one.field, before=one.before, after=one.after) for one in found]
     return Changes(changes=changes)

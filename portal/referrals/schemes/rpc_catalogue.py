@@ -88,13 +88,13 @@ def create_reward(caller: Caller, params: RewardParams) -> RewardView:
 
 def get_one_reward(caller: Caller, params: RewardId) -> RewardView:
     """Return a reward, also one that is retired."""
-    with caller.runtime.writer() as session:
+    with caller.runtime.newest() as session:
         return RewardView.of(get_reward(session, params.reward_id))
 
 
 def list_all_rewards(caller: Caller, params: Listing) -> RewardList:
     """List rewards, page by page."""
-    with caller.runtime.writer() as session:
+    with caller.runtime.newest() as session:
         found = list_rewards(
             session, with_retired=params.with_retired, above=params.above, limit=params.limit
         )
@@ -142,13 +142,13 @@ def create_condition(caller: Caller, params: ConditionParams) -> ConditionView:
 
 def get_one_condition(caller: Caller, params: ConditionId) -> ConditionView:
     """Return a condition, also one that is retired."""
-    with caller.runtime.writer() as session:
+    with caller.runtime.newest() as session:
         return ConditionView.of(get_condition(session, params.condition_id))
 
 
 def list_all_conditions(caller: Caller, params: Listing) -> ConditionList:
     """List conditions, page by page."""
-    with caller.runtime.writer() as session:
+    with caller.runtime.newest() as session:
         found = list_conditions(
             session, with_retired=params.with_retired, above=params.above, limit=params.limit
         )
