@@ -9,8 +9,10 @@ from sqlalchemy import event, update
 
 from portal.metrics import service as metrics
 from portal.referrals.models import ReferralScheme
+from portal.referrals.progress.models import ReferralProgress
 from portal.referrals.schemes.models import SchemeVersion
 from portal.referrals.schemes.queries import PAGE_SIZE, list_once_active
+from portal.referrals.states import ReferralStatus
 from portal.runtime import Runtime
 from tests.orders.scenes import Scene, plain_order
 from tests.referrals import scenes as referrals
@@ -72,6 +74,9 @@ def test_the_tiles_of_referrals_tell_what_came_what_it_cost_and_what_needs_a_per
     flagged.sign_up(100, "self@example.com")
     flagged.sign_up(101, "s.elf@gmail.com", token=flagged.invite("s.elf@gmail.com", referrer=100))
     flagged.sign_up(102, "self@gmail.com", token=flagged.invite("self@gmail.com", referrer=100))
+    with runtime.writer() as session:
+        expired = update(ReferralProgress).where(ReferralProgress.user_id == 102)
+        session.execute(expired.values(status=ReferralStatus.EXPIRED, ended_at=now))
     page = executive.get("/").text
     assert 'wb-tile-value">3</span>' in tile(page, "converted")
     assert "1 last " in tile(page, "converted")
